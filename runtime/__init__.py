@@ -1,0 +1,1 @@
+"""Market data at hand, rate limits kept, under supervision."""

@@ -1,0 +1,82 @@
+"""When a crashed child is started again, and when its supervisor gives up: one checked policy."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from runtime.core.errors import BadSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """How long to wait before a restart.
+
+    The first restart is immediate. The n-th in a row waits
+    `min(max_s, min_s * factor ** (n - 2))`, spread by `jitter` of itself in both directions.
+
+    Attributes:
+      min_s: Wait before the second restart in a row, in seconds.
+      factor: How the wait grows from one restart to the next.
+      max_s: The longest wait, in seconds.
+      jitter: Share of the wait that chance adds or takes away, 0 to 1.
+      forgive_after_s: A child that lived this long starts the row anew.
+    """
+
+    min_s: float = 0.1
+    factor: float = 2.0
+    max_s: float = 5.0
+    jitter: float = 0.1
+    forgive_after_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        """Refuse figures that make no row of waits."""
+        if not (0 <= self.min_s <= self.max_s and self.factor >= 1 and 0 <= self.jitter <= 1):
+            raise BadSpec(
+                f"backoff needs 0 <= min_s <= max_s, factor >= 1 and 0 <= jitter <= 1, was {self}"
+            )
+
+    def wait_s(self, nth: int, rng: random.Random) -> float:
+        """Return the wait before the `nth` restart in a row, counted from 1."""
+        return self.nominal_s(nth) * (1 + self.jitter * (2 * rng.random() - 1))
+
+    def nominal_s(self, nth: int) -> float:
+        """Return that wait before chance is added."""
+        if nth <= 1 or self.min_s == 0:
+            return 0.0
+        # Beyond the ceiling the power only grows; stop before a float overflows.
+        steps = min(nth - 2, 64)
+        return min(self.max_s, self.min_s * self.factor**steps)
+
+
+@dataclass(frozen=True, slots=True)
+class RestartIntensity:
+    """Give up after more than `max_restarts` restarts within `within_s` seconds."""
+
+    max_restarts: int = 5
+    within_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        """Refuse a limit that means nothing."""
+        if self.max_restarts < 0 or self.within_s <= 0:
+            raise BadSpec(f"restart intensity needs max_restarts >= 0 and within_s > 0, was {self}")
+
+
+def check_can_give_up(intensity: RestartIntensity | None, backoff: Backoff) -> None:
+    """Refuse a policy whose waits are so long that its intensity can never be exceeded.
+
+    Raises:
+      BadSpec: `max_restarts + 1` restarts in a row, at the shortest waits, take longer than
+        `within_s`. Somebody who wants no giving up says so with None.
+    """
+    if intensity is None:
+        return
+    shortest_s = sum(
+        backoff.nominal_s(nth) * (1 - backoff.jitter)
+        for nth in range(2, intensity.max_restarts + 2)
+    )
+    if shortest_s >= intensity.within_s:
+        raise BadSpec(
+            f"this supervisor could never give up: {intensity.max_restarts + 1} restarts take at "
+            f"least {shortest_s:.3g} s of back-off, but count only within {intensity.within_s:g} s"
+        )
