@@ -1,0 +1,1 @@
+"""The domain: candles, quotes and rate limits, and the actors that own them."""

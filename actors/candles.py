@@ -1,0 +1,259 @@
+"""`Candles`: what bots get when they ask for candles. Immutable, columnar, oldest first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.series import Series
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+
+Source: TypeAlias = Literal["live", "memory", "store", "exchange"]
+
+# One row takes this many bytes: seven columns of eight, and a byte for `closed`.
+ROW_BYTES = 57
+
+FLOAT_COLUMNS = ("open", "high", "low", "close", "volume", "value")
+COLUMNS = ("open_time_ms", *FLOAT_COLUMNS, "closed")
+
+
+class Candle(NamedTuple):
+    """One candle. `volume` is in the base currency, `value` the turnover in the quote currency."""
+
+    open_time_ms: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    value: float
+    closed: bool
+
+
+class Missing(NamedTuple):
+    """A span of an answer about which nothing is known, and why. Half-open, in opening times."""
+
+    start_ms: int
+    end_ms: int
+    reason: str
+
+
+class Candles:
+    """A run of candles of one series, oldest first, with where they came from.
+
+    A candle that is absent is absent: nobody traded, and nothing is filled in. `missing` names the
+    spans of which that is not known. Arrays cannot be written to and may be shared.
+
+    Attributes:
+      series: Which market and timeframe.
+      open_time_ms: Opening times, int64, strictly rising, UTC milliseconds since the epoch.
+      open: First price, float64, in the quote currency; likewise `high`, `low` and `close`.
+      volume: Traded size, float64, in the base currency.
+      value: Turnover, float64, in the quote currency.
+      closed: Whether each candle is proven final, bool. Only the newest can be False.
+      source: The farthest place the answer needed: memory, store, exchange.
+      as_of_ms: The exchange's time when the newest part of the answer was observed; 0 if unknown.
+      missing: What is not known of the span that was asked for; empty when `complete`.
+    """
+
+    __slots__ = (
+        "as_of_ms",
+        "close",
+        "closed",
+        "high",
+        "low",
+        "missing",
+        "open",
+        "open_time_ms",
+        "series",
+        "source",
+        "value",
+        "volume",
+    )
+
+    def __init__(
+        self,
+        series: Series,
+        open_time_ms: NDArray[np.int64],
+        floats: Sequence[NDArray[np.float64]],
+        closed: NDArray[np.bool_],
+        *,
+        source: Source = "memory",
+        as_of_ms: int = 0,
+        missing: tuple[Missing, ...] = (),
+    ) -> None:
+        self.series = series
+        self.open_time_ms = open_time_ms
+        self.open, self.high, self.low, self.close, self.volume, self.value = floats
+        self.closed = closed
+        self.source = source
+        self.as_of_ms = as_of_ms
+        self.missing = missing
+        for column in (open_time_ms, *floats, closed):
+            column.flags.writeable = False
+
+    @classmethod
+    def empty(cls, series: Series) -> Self:
+        """Return no candles of `series`."""
+        return cls.from_rows(series, ())
+
+    @classmethod
+    def from_rows(cls, series: Series, rows: Iterable[Sequence[Any]]) -> Self:
+        """Return candles from rows in the order of `Candle`'s fields, oldest first.
+
+        Raises:
+          ValueError: The opening times do not rise strictly.
+        """
+        columns: list[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * len(COLUMNS)
+        times = np.array(columns[0], dtype=np.int64)
+        if times.size > 1 and not bool((np.diff(times) > 0).all()):
+            raise ValueError(f"opening times of {series} must rise strictly")
+        floats = [np.array(column, dtype=np.float64) for column in columns[1:7]]
+        return cls(series, times, floats, np.array(columns[7], dtype=np.bool_))
+
+    @property
+    def complete(self) -> bool:
+        """Return whether everything that was asked for is known."""
+        return not self.missing
+
+    @property
+    def floats(self) -> tuple[NDArray[np.float64], ...]:
+        """Return the six float columns in the order of `FLOAT_COLUMNS`."""
+        return (self.open, self.high, self.low, self.close, self.volume, self.value)
+
+    @property
+    def nbytes(self) -> int:
+        """Return the memory the columns take, in bytes."""
+        return len(self) * ROW_BYTES
+
+    def __len__(self) -> int:
+        """Return the number of candles."""
+        return len(self.open_time_ms)
+
+    def __getitem__(self, index: int) -> Candle:
+        """Return one candle as plain Python values; negative counts from the newest."""
+        columns = (self.open_time_ms, *self.floats, self.closed)
+        return Candle(*(column[index].item() for column in columns))
+
+    def __iter__(self) -> Iterator[Candle]:
+        """Return the candles one by one, oldest first."""
+        return iter(self.rows())
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether series and all rows are the same, wherever they came from."""
+        if not isinstance(other, Candles):
+            return NotImplemented
+        return (
+            self.series == other.series
+            and np.array_equal(self.open_time_ms, other.open_time_ms)
+            and np.array_equal(self.closed, other.closed)
+            and all(
+                np.array_equal(mine, theirs)
+                for mine, theirs in zip(self.floats, other.floats, strict=True)
+            )
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        """Return a line that says which, how many, from where, and whether all is there."""
+        state = "complete" if self.complete else f"{len(self.missing)} spans missing"
+        return f"<Candles {self.series}: {len(self)} from {self.source}, {state}>"
+
+    def slice(self, start: int, stop: int) -> Candles:
+        """Return the candles at positions [start, stop), sharing memory and provenance."""
+        return Candles(
+            self.series,
+            self.open_time_ms[start:stop],
+            [column[start:stop] for column in self.floats],
+            self.closed[start:stop],
+            source=self.source,
+            as_of_ms=self.as_of_ms,
+            missing=self.missing,
+        )
+
+    def between(self, start_ms: int, end_ms: int) -> Candles:
+        """Return the candles that open in [start_ms, end_ms), sharing memory."""
+        start, stop = np.searchsorted(self.open_time_ms, (start_ms, end_ms))
+        return self.slice(int(start), int(stop))
+
+    def last(self, count: int) -> Candles:
+        """Return the newest `count` candles, or all there are, sharing memory."""
+        return self.slice(max(0, len(self) - count), len(self))
+
+    def closed_only(self) -> Candles:
+        """Return the candles that are proven final."""
+        return self if bool(self.closed.all()) else self.take(self.closed)
+
+    def take(self, mask: NDArray[np.bool_]) -> Candles:
+        """Return the candles for which `mask` is True, as a copy with the same provenance."""
+        return Candles(
+            self.series,
+            self.open_time_ms[mask],
+            [column[mask] for column in self.floats],
+            self.closed[mask],
+            source=self.source,
+            as_of_ms=self.as_of_ms,
+            missing=self.missing,
+        )
+
+    def merge(self, newer: Candles) -> Candles:
+        """Return the rows of both; where both have a candle, that of `newer` is taken.
+
+        A closed candle is final, so an open one never replaces it.
+        """
+        if not len(newer):
+            return self
+        if not len(self):
+            return newer
+        times = np.concatenate((self.open_time_ms, newer.open_time_ms))
+        closed = np.concatenate((self.closed, newer.closed))
+        # Within equal times the row to keep comes last: closed after open, then newer after older.
+        order = np.lexsort((np.arange(len(times)), closed, times))
+        keep = order[np.append(np.diff(times[order]) > 0, True)]
+        floats = [
+            np.concatenate((mine, theirs))[keep]
+            for mine, theirs in zip(self.floats, newer.floats, strict=True)
+        ]
+        return Candles(self.series, times[keep], floats, closed[keep])
+
+    def answer(
+        self, *, source: Source, as_of_ms: int = 0, missing: tuple[Missing, ...] = ()
+    ) -> Candles:
+        """Return the same rows with another provenance, sharing memory."""
+        return Candles(
+            self.series,
+            self.open_time_ms,
+            self.floats,
+            self.closed,
+            source=source,
+            as_of_ms=as_of_ms,
+            missing=missing,
+        )
+
+    def rows(self) -> list[Candle]:
+        """Return the candles as named tuples of plain Python values, oldest first."""
+        columns = (self.open_time_ms, *self.floats, self.closed)
+        return [Candle(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return a pandas data frame indexed by opening time (UTC); needs `marketd[pandas]`."""
+        import pandas as pd  # noqa: PLC0415 - heavy and optional
+
+        index = pd.to_datetime(self.open_time_ms, unit="ms", utc=True).rename("open_time")
+        columns = dict(zip(FLOAT_COLUMNS, self.floats, strict=True))
+        return pd.DataFrame({**columns, "closed": self.closed}, index=index)
+
+    def to_polars(self) -> pl.DataFrame:
+        """Return a polars data frame with a UTC `open_time` column; needs `marketd[polars]`."""
+        import polars as pl  # noqa: PLC0415 - heavy and optional
+
+        times = pl.Series("open_time", self.open_time_ms).cast(pl.Datetime("ms", "UTC"))
+        columns = dict(zip(FLOAT_COLUMNS, self.floats, strict=True))
+        return pl.DataFrame({"open_time": times, **columns, "closed": self.closed})

@@ -1,0 +1,1 @@
+"""Upbit, the Korean exchange: its questions, bodies and rules."""

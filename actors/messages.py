@@ -1,0 +1,368 @@
+"""Every message of the domain: the one vocabulary of actors, clients, socket and command line.
+
+The first part is what bots ask; each of those is a method of the local socket under the name in
+`METHODS` and a command of the CLI. The second part is what actors say among themselves.
+
+Unknown fields are refused, so that a misspelt option is an error and not a default.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from actors.quotes import MarketInfo, OrderBook, Ticker, Trade
+from runtime.core.message import Event, Request
+
+if TYPE_CHECKING:
+    # Reply types only; the values carry numpy, which a command-line client must not wait for.
+    from actors.candles import Candles  # noqa: F401
+    from actors.coverage import Coverage  # noqa: F401
+
+# ------------------------------------------------------------------ asked by bots
+
+
+class GetCandles(Request["Candles"], frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Candles of one market, oldest first.
+
+    Either the newest `count` candles that open before `end`, or, with `start`, all that open in
+    [start, end). Minutes without a trade have no candle and are not counted.
+
+    Attributes:
+      market: The market, as the exchange writes it: `KRW-BTC`, or `okx:BTC-USDT`.
+      timeframe: One of 1s 1m 3m 5m 10m 15m 30m 1h 4h 1d 1w 1M.
+      count: How many, 1 to 100000; 200 if neither this nor `start` is given.
+      start: First opening time wanted: UTC milliseconds, or ISO 8601 text (UTC without a zone).
+      end: First opening time no longer wanted, same forms; now if not given.
+      closed: Leave out the candle in progress.
+      max_age_s: How old the newest part may be, in seconds, when `end` is not given; the runtime's
+        `cache.max_age_s` if not given. 0 asks the exchange in any case.
+      allow_stale: If the exchange does not answer, accept what is there, marked as such in
+        `missing` and `as_of_ms`, instead of an error.
+    """
+
+    market: str
+    timeframe: str
+    count: int | None = None
+    start: int | str | None = None
+    end: int | str | None = None
+    closed: bool = False
+    max_age_s: float | None = None
+    allow_stale: bool = False
+
+
+class GetTicker(Request[Ticker], frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The state of one market.
+
+    Attributes:
+      market: The market, as the exchange writes it.
+      max_age_s: How old an answer from memory may be, in seconds; `cache.quote_max_age_s` if not
+        given.
+    """
+
+    market: str
+    max_age_s: float | None = None
+
+
+class GetTickers(
+    Request[tuple[Ticker, ...]], frozen=True, kw_only=True, forbid_unknown_fields=True
+):
+    """The state of several markets of one or more exchanges, in the order asked for.
+
+    Attributes:
+      markets: The markets, 1 to 1000.
+      max_age_s: As in `ticker`.
+    """
+
+    markets: tuple[str, ...]
+    max_age_s: float | None = None
+
+
+class GetOrderBook(Request[OrderBook], frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The best orders of one market.
+
+    Attributes:
+      market: The market, as the exchange writes it.
+      depth: How many price levels a side, 1 to 30.
+      max_age_s: As in `ticker`.
+    """
+
+    market: str
+    depth: int = 15
+    max_age_s: float | None = None
+
+
+class GetTrades(Request[tuple[Trade, ...]], frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The newest trades of one market, newest first.
+
+    Attributes:
+      market: The market, as the exchange writes it.
+      count: How many, 1 to 500.
+      max_age_s: As in `ticker`.
+    """
+
+    market: str
+    count: int = 50
+    max_age_s: float | None = None
+
+
+class GetMarkets(
+    Request[tuple[MarketInfo, ...]], frozen=True, kw_only=True, forbid_unknown_fields=True
+):
+    """The markets an exchange lists.
+
+    Attributes:
+      exchange: Which exchange.
+      quote: Only those with this quote currency, e.g. `KRW`.
+    """
+
+    exchange: str = "upbit"
+    quote: str | None = None
+
+
+class GetLimits(
+    Request["tuple[GroupLimits, ...]"], frozen=True, kw_only=True, forbid_unknown_fields=True
+):
+    """How much of the exchanges' rate limits is in use."""
+
+
+class GetCache(Request["CacheReport"], frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is in memory and in the store, and how often it was enough."""
+
+
+# Method name on the socket, and command of the CLI, for each of the above.
+METHODS: dict[str, type[Request[Any]]] = {
+    "candles": GetCandles,
+    "ticker": GetTicker,
+    "tickers": GetTickers,
+    "orderbook": GetOrderBook,
+    "trades": GetTrades,
+    "markets": GetMarkets,
+    "limits": GetLimits,
+    "cache": GetCache,
+}
+
+
+class GroupLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """One rate-limit group of one exchange, at this moment.
+
+    Attributes:
+      exchange: The exchange.
+      group: The exchange's own name for the group.
+      requests: How many requests we allow ourselves in any `period_s`.
+      period_s: The window, in seconds.
+      in_flight: Requests sent and not yet answered.
+      held: Slots in use: in flight, or answered less than a window ago.
+      queued: Requests waiting for a slot.
+      next_free_s: Seconds until a request asked for now could be sent, behind those queued.
+      paused_s: Seconds until a pause that the exchange imposed ends; 0 if there is none.
+      server_remaining: What the exchange last said was left in its window; None if nothing yet.
+      granted: Requests let through since start.
+      rejected: Answers 429 or 418 since start.
+    """
+
+    exchange: str
+    group: str
+    requests: int
+    period_s: float
+    in_flight: int
+    held: int
+    queued: int
+    next_free_s: float
+    paused_s: float
+    server_remaining: int | None
+    granted: int
+    rejected: int
+
+
+class SeriesReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One series in memory.
+
+    Attributes:
+      market: The market.
+      timeframe: The timeframe.
+      candles: How many candles are in memory.
+      from_ms: Opening time of the oldest of them; None if there are none.
+      to_ms: Opening time of the newest of them; None if there are none.
+      reads: Answers given straight from memory.
+    """
+
+    market: str
+    timeframe: str
+    candles: int
+    from_ms: int | None
+    to_ms: int | None
+    reads: int
+
+
+class CacheReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The cache of all exchanges, since start.
+
+    Attributes:
+      series: What is in memory.
+      bytes: Memory the candles take, in bytes.
+      bytes_max: The bound on it.
+      evicted: Series pushed out of memory by the bound.
+      memory_answers: Candle requests answered from memory.
+      store_answers: Candle requests for which the store was enough.
+      exchange_answers: Candle requests for which the exchange was asked.
+      failures: Candle requests that ended in an error.
+      pages: Candle pages fetched from the exchange.
+      store_bytes: Size of the database, in bytes; None if it is kept in memory or away.
+      store_candles: Candles in the database; None if it is away.
+    """
+
+    series: tuple[SeriesReport, ...]
+    bytes: int
+    bytes_max: int
+    evicted: int
+    memory_answers: int
+    store_answers: int
+    exchange_answers: int
+    failures: int
+    pages: int
+    store_bytes: int | None
+    store_candles: int | None
+
+
+# ------------------------------------------------------------------ between actors
+
+
+class Priority(enum.IntEnum):
+    """Who goes first when slots are scarce; the smaller number."""
+
+    ASKED = 0
+    REPAIR = 1
+    DECLARED = 2
+    PREDICTED = 3
+
+
+class Permit(msgspec.Struct, frozen=True):
+    """Leave to send one request. It must be given back with `ReleasePermit`.
+
+    Attributes:
+      id: Names this permit when it is given back.
+      group: The group it was granted in.
+    """
+
+    id: int
+    group: str
+
+
+class AcquirePermit(Request[Permit], frozen=True, kw_only=True):
+    """Ask for leave to send one request; answered when a slot is free.
+
+    Attributes:
+      group: The exchange's own name for the group the request counts in.
+      priority: Whose turn it is when several wait.
+    """
+
+    group: str
+    priority: Priority = Priority.ASKED
+
+
+class ReleasePermit(Event, frozen=True, kw_only=True):
+    """Give a permit back, and say what became of the request.
+
+    Attributes:
+      permit: The permit.
+      sent: Whether any of the request may have left this machine; only if not is it refunded.
+      answered: Whether a response came; if not, the server may yet count the request.
+      status: The HTTP status of the response; 0 without one.
+      remaining: What the server said is left in its present window; None if it did not say.
+      retry_after_s: How long the server told us to wait, in seconds; None if it did not say.
+    """
+
+    permit: Permit
+    sent: bool
+    answered: bool
+    status: int = 0
+    remaining: int | None = None
+    retry_after_s: float | None = None
+
+
+class StoredCandles(msgspec.Struct, frozen=True):
+    """What a store knows of a span.
+
+    Attributes:
+      candles: The rows, all closed, oldest first.
+      coverage: Which of the times from the first row, or from the start asked for, to the end
+        asked for are proven.
+    """
+
+    candles: Any
+    coverage: Any
+
+
+class StoreWrite(msgspec.Struct, frozen=True):
+    """Rows to keep, with the span they prove.
+
+    Attributes:
+      candles: A `Candles` of closed rows only, all inside `proven`.
+      proven: The `Span` of which everything is now known.
+    """
+
+    candles: Any
+    proven: Any
+
+
+class ReadStored(Request[StoredCandles], frozen=True, kw_only=True):
+    """Read from the store the rows that open in [start_ms, end_ms), or the last `count` of them.
+
+    Attributes:
+      series: The `Series`.
+      start_ms: First opening time wanted.
+      end_ms: First opening time no longer wanted.
+      count: Only the newest so many of them; None for all.
+    """
+
+    series: Any
+    start_ms: int
+    end_ms: int
+    count: int | None = None
+
+
+class ReadCoverage(Request["Coverage"], frozen=True, kw_only=True):
+    """Read everything that the store has proven of one series.
+
+    Attributes:
+      series: The `Series`.
+    """
+
+    series: Any
+
+
+class WriteStored(Request[None], frozen=True, kw_only=True):
+    """Keep rows; answered when they would survive the process being killed.
+
+    Attributes:
+      write: The rows and the span they prove.
+    """
+
+    write: StoreWrite
+
+
+class GetStoreStatistics(Request["StoreStatistics"], frozen=True, kw_only=True):
+    """How much the store holds."""
+
+
+class StoreStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """How much a store holds and has done.
+
+    Attributes:
+      series: Number of series.
+      candles: Number of candles.
+      bytes: Size of the database, in bytes; None if it has none.
+      reads: Reads since the store was opened.
+      writes: Rows of `StoreWrite` taken since the store was opened.
+      commits: Transactions they were written in.
+    """
+
+    series: int
+    candles: int
+    bytes: int | None
+    reads: int
+    writes: int
+    commits: int

@@ -1,0 +1,1 @@
+"""A local exchange that speaks Upbit's wire formats and keeps its rules."""

@@ -1,0 +1,1 @@
+"""Where candles are kept; `base` says what a store must do."""

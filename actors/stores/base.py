@@ -1,0 +1,69 @@
+"""What a place for candles must do. Every store, the one in memory included, passes one test suite.
+
+A store keeps only what is final: closed candles, and the spans in which everything is known.
+Nothing unproven is ever on disk, so whatever is read back can be believed.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from actors.coverage import Coverage
+from actors.messages import StoredCandles, StoreStatistics, StoreWrite
+from actors.series import Series
+
+
+class CandleStore(ABC):
+    """A place for closed candles and their coverage. Used by one task at a time for writing.
+
+    Error handling: every method raises `StoreUnavailable` when the database cannot be reached,
+    read or written (nothing was changed; try again), and `StoreCorrupt` when what is there breaks
+    the promises above (the message names series and record; do not try again). No driver's error
+    escapes.
+    """
+
+    @abstractmethod
+    async def read(
+        self, series: Series, *, start_ms: int, end_ms: int, count: int | None = None
+    ) -> StoredCandles:
+        """Return the stored candles that open in [start_ms, end_ms).
+
+        Args:
+          series: Market and timeframe.
+          start_ms: First opening time wanted.
+          end_ms: First opening time no longer wanted.
+          count: Only the newest so many of them; None for all.
+
+        Returns:
+          The rows, oldest first, all closed, with the series' whole coverage clipped to
+          [start_ms, end_ms). Rows are returned wherever they are, holes in coverage or not.
+        """
+
+    @abstractmethod
+    async def coverage(self, series: Series) -> Coverage:
+        """Return everything that is proven of `series`; empty for a series never written."""
+
+    @abstractmethod
+    async def write(self, writes: Sequence[StoreWrite]) -> None:
+        """Keep all of `writes` in one transaction: all of them or none.
+
+        Within a write's `proven` span its rows replace whatever was there, so that a time proven
+        empty has no row afterwards. When this returns the rows survive the process being killed.
+        """
+
+    @abstractmethod
+    async def series(self) -> tuple[Series, ...]:
+        """Return every series that has been written, sorted by their text."""
+
+    @abstractmethod
+    async def delete(self, series: Series) -> None:
+        """Forget all rows and all coverage of `series`."""
+
+    @abstractmethod
+    async def statistics(self) -> StoreStatistics:
+        """Return how much the store holds."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Release everything; a second call does nothing."""
