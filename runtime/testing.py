@@ -1,13 +1,16 @@
-"""What tests of actors need: one actor under a real supervisor."""
+"""What tests need: one actor under a real supervisor, or a whole runtime in virtual time."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import trio
 
+from runtime.config import CacheSettings, RuntimeSettings, Settings, StoreSettings
 from runtime.core.actor import Actor
 from runtime.core.child import ChildSpec
 from runtime.core.clock import Clock, TrioClock
@@ -16,6 +19,10 @@ from runtime.core.ref import ActorRef
 from runtime.core.registry import Registry
 from runtime.core.supervisor import Supervisor
 from runtime.core.tree import open_tree
+
+if TYPE_CHECKING:
+    from actors.sandbox.exchange import SandboxExchange
+    from runtime.application import Application
 
 # 2026-01-01T00:00:00Z, a Thursday.
 NEW_YEAR_MS = 1_767_225_600_000
@@ -61,3 +68,50 @@ async def wait_for(condition: Callable[[], bool], *, within_s: float = 5.0) -> N
     with trio.fail_after(within_s):
         while not condition():  # noqa: ASYNC110 - any condition, not one that sets an event
             await trio.sleep(0.001)
+
+
+@asynccontextmanager
+async def open_rehearsal(
+    folder: Path,
+    exchange: SandboxExchange,
+    *,
+    clock: Clock,
+    latency_s: float = 0.05,
+    jitter_s: float = 0.0,
+    seed: int = 0,
+    **cache: Any,
+) -> AsyncIterator[Application]:
+    """Run a whole runtime against a sandbox exchange in this process: no socket, no thread.
+
+    Args:
+      folder: Its state folder.
+      exchange: What it is connected to.
+      clock: Where it reads time.
+      latency_s: How long a request and its answer are under way together, in seconds.
+      jitter_s: How much longer, at most, each way may take.
+      seed: Of its source of chance, and of the jitter.
+      cache: Settings of the section `cache` that differ from the defaults.
+    """
+    from actors.exchanges.http import open_http_sender  # noqa: PLC0415 - only for rehearsals
+    from actors.sandbox.transport import SandboxTransport  # noqa: PLC0415
+    from runtime.application import open_application  # noqa: PLC0415
+
+    rng = random.Random(seed)  # noqa: S311 - seeded on purpose
+    transport = SandboxTransport(exchange, latency_s=latency_s, jitter_s=jitter_s, rng=rng)
+    settings = Settings(
+        runtime=RuntimeSettings(state_dir=str(folder)),
+        store=StoreSettings(kind="memory"),
+        cache=CacheSettings(**cache),
+    )
+    async with open_application(
+        settings,
+        listen=False,
+        clock=clock,
+        rng=rng,
+        senders={
+            "upbit": lambda: open_http_sender(
+                "http://sandbox.invalid", timeout_s=10, connections_max=64, transport=transport
+            )
+        },
+    ) as application:
+        yield application

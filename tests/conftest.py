@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-def clock() -> TrioClock:
+async def clock() -> TrioClock:
     """Wall and monotonic time, both read from the running test's clock."""
     return TrioClock(start_utc_ms=1_767_225_600_000)  # 2026-01-01T00:00:00Z
 

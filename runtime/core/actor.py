@@ -57,6 +57,11 @@ class ActorContext:
         self._in_hand: Reply | None = None
         self._taken: set[Reply] = set()
 
+    @property
+    def unanswered(self) -> int:
+        """Return how many replies were taken and not answered yet."""
+        return len(self._taken)
+
     def take_reply(self) -> Reply:
         """Take over answering the request in hand; what `handle_call` returns is then ignored.
 
@@ -120,13 +125,17 @@ class Actor:
                     # At once, not when the last task has ended: callers must not wait for that.
                     _fail_unanswered(self.context, life)
                 nursery.cancel_scope.cancel()
+            if not life.stopping:
+                # The nursery, cancelled by what came out of a handler, has swallowed it.
+                raise RuntimeError(f"{life.name} raised a cancellation that was not its own")
         finally:
             if life.is_up:
-                await _put_away(self)
+                await _put_away(self, life)
 
     async def _serve(self, life: Life) -> None:
         mailbox, context = life.mailbox, self.context
         busy = False
+        envelope: Envelope | None = None
 
         with trio.CancelScope() as idle:
 
@@ -138,18 +147,24 @@ class Actor:
             while not life.stopping:
                 envelope = await mailbox.get()
                 busy, context._in_hand = True, envelope.reply  # noqa: SLF001
-                if not life.stopping:
-                    await self._handle(envelope)
-                    context._in_hand = None  # noqa: SLF001
-                busy = False
+                if idle.cancel_called:
+                    break
+                await self._handle(envelope)
+                busy, context._in_hand, envelope = False, None, None  # noqa: SLF001
+        if envelope is not None:
+            # Handed over in the very moment of the stop: in hand, so it is finished, but outside
+            # of the scope that the stop has cancelled.
+            await self._handle(envelope)
+            context._in_hand = None  # noqa: SLF001
 
     async def _handle(self, envelope: Envelope) -> None:
         message, reply = envelope.message, envelope.reply
         if reply is None:
             try:
                 await self.handle_cast(message)  # type: ignore[arg-type]
-            except DomainError as error:
-                _log.warning("%s: %s had no effect: %s", self.context.name, message, error)
+            except (DomainError, UnhandledRequest) as error:
+                kind = type(message).__name__
+                _log.warning("%s: %s had no effect: %s", self.context.name, kind, error)
             return
         if reply.abandoned or reply.deadline_s <= trio.current_time():
             # Nobody waits any more; the work would be for nothing.
@@ -164,8 +179,12 @@ class Actor:
             reply.send(answer)
 
 
-async def _put_away(actor: Actor) -> None:
-    """Run `on_stop` out of reach of the stop itself; the supervisor bounds how long it may take."""
+async def _put_away(actor: Actor, life: Life) -> None:
+    """Run `on_stop`: within `shutdown_s` if the actor was asked to stop, else within 5 s."""
+    if life.stopping and not life.killed:
+        await actor.on_stop()
+        return
+    # After a crash nobody counts the time; after a kill this life is cancelled already.
     with trio.CancelScope(shield=True, deadline=trio.current_time() + _PUT_AWAY_S) as scope:
         await actor.on_stop()
     if scope.cancelled_caught:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ class Backoff:
     Attributes:
       min_s: Wait before the second restart in a row, in seconds.
       factor: How the wait grows from one restart to the next.
-      max_s: The longest wait, in seconds.
+      max_s: The longest wait before chance is added, in seconds.
       jitter: Share of the wait that chance adds or takes away, 0 to 1.
       forgive_after_s: A child that lived this long starts the row anew.
     """
@@ -31,9 +32,11 @@ class Backoff:
 
     def __post_init__(self) -> None:
         """Refuse figures that make no row of waits."""
-        if not (0 <= self.min_s <= self.max_s and self.factor >= 1 and 0 <= self.jitter <= 1):
+        row = 0 <= self.min_s <= self.max_s < math.inf and 1 <= self.factor < math.inf
+        if not (row and 0 <= self.jitter <= 1 and self.forgive_after_s >= 0):
             raise BadSpec(
-                f"backoff needs 0 <= min_s <= max_s, factor >= 1 and 0 <= jitter <= 1, was {self}"
+                "backoff needs 0 <= min_s <= max_s, factor >= 1, 0 <= jitter <= 1 and "
+                f"forgive_after_s >= 0, was {self}"
             )
 
     def wait_s(self, nth: int, rng: random.Random) -> float:
@@ -44,9 +47,11 @@ class Backoff:
         """Return that wait before chance is added."""
         if nth <= 1 or self.min_s == 0:
             return 0.0
-        # Beyond the ceiling the power only grows; stop before a float overflows.
-        steps = min(nth - 2, 64)
-        return min(self.max_s, self.min_s * self.factor**steps)
+        try:
+            return min(self.max_s, self.min_s * self.factor ** (nth - 2))
+        except OverflowError:
+            # A power too large for a float lies beyond any ceiling.
+            return self.max_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,7 @@ class RestartIntensity:
 
     def __post_init__(self) -> None:
         """Refuse a limit that means nothing."""
-        if self.max_restarts < 0 or self.within_s <= 0:
+        if not (self.max_restarts >= 0 and self.within_s > 0):
             raise BadSpec(f"restart intensity needs max_restarts >= 0 and within_s > 0, was {self}")
 
 
@@ -66,17 +71,17 @@ def check_can_give_up(intensity: RestartIntensity | None, backoff: Backoff) -> N
     """Refuse a policy whose waits are so long that its intensity can never be exceeded.
 
     Raises:
-      BadSpec: `max_restarts + 1` restarts in a row, at the shortest waits, take longer than
-        `within_s`. Somebody who wants no giving up says so with None.
+      BadSpec: `max_restarts + 1` crashes in a row, at the shortest waits between them, take
+        `within_s` or longer. Somebody who wants no giving up says so with None.
     """
     if intensity is None:
         return
     shortest_s = sum(
         backoff.nominal_s(nth) * (1 - backoff.jitter)
-        for nth in range(2, intensity.max_restarts + 2)
+        for nth in range(1, intensity.max_restarts + 1)
     )
     if shortest_s >= intensity.within_s:
         raise BadSpec(
-            f"this supervisor could never give up: {intensity.max_restarts + 1} restarts take at "
+            f"this supervisor could never give up: {intensity.max_restarts + 1} crashes take at "
             f"least {shortest_s:.3g} s of back-off, but count only within {intensity.within_s:g} s"
         )

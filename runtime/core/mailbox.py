@@ -7,6 +7,7 @@ its caller at once; the queued ones wait for the next incarnation or fail too, a
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,8 +54,8 @@ class MailboxSpec:
 
     def __post_init__(self) -> None:
         """Refuse a mailbox that could hold nothing."""
-        if self.capacity < 1:
-            raise BadSpec(f"mailbox capacity must be at least 1, was {self.capacity}")
+        if not 1 <= self.capacity < math.inf:
+            raise BadSpec(f"mailbox capacity must be at least 1 and finite, was {self.capacity}")
 
 
 class Reply:
@@ -206,7 +207,9 @@ class Mailbox:
         except (trio.ClosedResourceError, trio.BrokenResourceError):
             raise self._down() from None
         except trio.Cancelled:
+            # It never came in.
             self.counts.depth -= 1
+            self.counts.received -= 1
             raise
 
     async def get(self) -> Envelope:

@@ -27,11 +27,18 @@ class Subscription:
         self.dropped = 0
         self._events: deque[Any] = deque(maxlen=capacity)
         self._waiting = trio.lowlevel.ParkingLot()
+        self._ended = False
 
     async def receive(self) -> Any:
-        """Return the oldest event, waiting for one."""
+        """Return the oldest event, waiting for one.
+
+        Raises:
+          trio.EndOfChannel: The subscription has ended, and what it had queued was received.
+        """
         await trio.lowlevel.checkpoint()
         while not self._events:
+            if self._ended:
+                raise trio.EndOfChannel
             await self._waiting.park()
         return self._events.popleft()
 
@@ -41,13 +48,20 @@ class Subscription:
 
     async def __anext__(self) -> Any:
         """Return the next event."""
-        return await self.receive()
+        try:
+            return await self.receive()
+        except trio.EndOfChannel:
+            raise StopAsyncIteration from None
 
     def _offer(self, event: object) -> None:
         if len(self._events) == self._events.maxlen:
             self.dropped += 1
         self._events.append(event)
         self._waiting.unpark()
+
+    def _end(self) -> None:
+        self._ended = True
+        self._waiting.unpark_all()
 
 
 class PubSub:
@@ -68,18 +82,20 @@ class PubSub:
         """Receive what is published under `topics` for as long as the block runs.
 
         Args:
-          topics: One or more topics.
+          topics: One or more topics; one named twice counts once.
           capacity: Most events queued; beyond it the oldest is dropped and counted.
         """
         if capacity < 1:
             raise BadSpec(f"subscription capacity must be at least 1, was {capacity}")
         subscription = Subscription(capacity)
-        for topic in topics:
+        unique = tuple(dict.fromkeys(topics))
+        for topic in unique:
             self._subscriptions.setdefault(topic, []).append(subscription)
         try:
             yield subscription
         finally:
-            for topic in topics:
+            subscription._end()
+            for topic in unique:
                 subscriptions = self._subscriptions[topic]
                 subscriptions.remove(subscription)
                 if not subscriptions:

@@ -23,6 +23,7 @@ from runtime.core.child import (
     Life,
     Restart,
 )
+from runtime.core.crashes import crash_beside_cancellation, one_line, unwrap
 from runtime.core.errors import (
     ActorNotFound,
     ActorRestarted,
@@ -111,9 +112,6 @@ class Supervisor:
         self._intensity = intensity
         self._backoff = backoff
         self._slots: list[_Slot] = []
-        self._exits: deque[tuple[_Slot, Life]] = deque()
-        self._restarts_s: deque[float] = deque()
-        self._wake = trio.Event()
 
     # -------------------------------------------------------------- as a child
 
@@ -125,7 +123,10 @@ class Supervisor:
           RestartIntensityExceeded: Gave up; all children were stopped.
         """
         prefix = f"{life.name}." if life.name else ""
-        self._around = life.around
+        self._life, self._around = life, life.around
+        self._exits: deque[tuple[_Slot, Life]] = deque()
+        self._restarts_s: deque[float] = deque()
+        self._wake = trio.Event()
         self._slots = [_Slot(spec, prefix + spec.id) for spec in self._specs]
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
@@ -140,10 +141,7 @@ class Supervisor:
                     await self._watch()
             finally:
                 with trio.CancelScope(shield=True):
-                    await self._stop(self._slots, for_good=not life.will_return)
-                for slot in self._slots:
-                    slot.mailbox.close()
-                    life.around.registry.unregister(slot.mailbox)
+                    await self._stop(self._slots, for_good=True)
 
     def describe(self) -> tuple[ChildInfo, ...]:
         """Return what every child is doing, in start order, down to the leaves."""
@@ -180,10 +178,9 @@ class Supervisor:
         self._nursery.start_soon(self._live, slot, life)
         await life.settled.wait()
         if not life.is_up:
-            slot.state = ChildState.STOPPED
-            raise StartFailed(
-                f"{slot.mailbox.name} did not start: {_one_line(life.error)}"
-            ) from life.error
+            reason = one_line(life.error) if life.error else "it ended before it was up"
+            slot.state, slot.life, slot.last_crash = ChildState.STOPPED, None, reason
+            raise StartFailed(f"{life.name} did not start: {reason}") from life.error
         slot.state = ChildState.RUNNING
 
     async def _live(self, slot: _Slot, life: Life) -> None:
@@ -196,7 +193,9 @@ class Supervisor:
                 slot.child = slot.spec.start()
                 await slot.child.run(life)
         except Exception as error:  # noqa: BLE001 - a crash is whatever a child raises
-            life.error = _unwrap(error)
+            life.error = unwrap(error)
+        except (trio.Cancelled, BaseExceptionGroup) as error:
+            life.error = crash_beside_cancellation(error)
         finally:
             life.ended.set()
             life.settled.set()
@@ -206,14 +205,24 @@ class Supervisor:
     async def _stop(self, slots: Sequence[_Slot], *, for_good: bool) -> None:
         for slot in reversed(slots):
             slot.restart_due_s = None
-            if slot.life is not None and not slot.life.ended.is_set():
+            if slot.life is not None and slot.life.ended.is_set():
+                # It ended by itself, and nobody has taken note of it yet.
+                self._note_end(slot, slot.life)
+            elif slot.life is not None:
                 await self._stop_one(slot, slot.life, for_good=for_good)
-                slot.done = slot.spec.restart is Restart.TEMPORARY
+                slot.life = None
             slot.state = ChildState.STOPPED
-            slot.life = None
+            if for_good and self._life.will_return:
+                slot.mailbox.fail_queued(
+                    lambda: ActorRestarted("it is started again with its supervisor")
+                )
+            if for_good or slot.spec.restart is Restart.TEMPORARY:
+                self._retire(slot)
 
     async def _stop_one(self, slot: _Slot, life: Life, *, for_good: bool) -> None:
-        life.will_return = not for_good
+        # Children of a supervisor that is itself started again come back with it.
+        stays = self._life.will_return if for_good else slot.spec.restart is not Restart.TEMPORARY
+        life.will_return = stays
         if slot.spec.shutdown_s > 0:
             life.request_stop()
             with trio.move_on_after(slot.spec.shutdown_s):
@@ -228,7 +237,14 @@ class Supervisor:
             life.kill()
             await life.ended.wait()
         if life.error is not None:
+            slot.last_crash = one_line(life.error)
             _log.error("%s failed while stopping", life.name, exc_info=life.error)
+
+    def _retire(self, slot: _Slot) -> None:
+        """End a child's place for good: whoever waits is told at once."""
+        slot.done = True
+        slot.mailbox.close()
+        self._around.registry.unregister(slot.mailbox)
 
     # -------------------------------------------------------------- watching and restarting
 
@@ -243,18 +259,26 @@ class Supervisor:
                 await self._restart_group(due[1])
                 continue
             self._wake = trio.Event()
-            if self._exits:
-                continue
             with trio.CancelScope() as wait:
                 if due is not None:
                     wait.deadline = due[0]
                 await self._wake.wait()
 
     async def _ended(self, slot: _Slot, life: Life) -> None:
+        self._note_end(slot, life)
+        if slot.done:
+            return
+        lived_s = self._around.clock.now_s() - life.started_s
+        self._count_restart(slot, lived_s, life.error)
+        await self._stop(self._taken_along(slot), for_good=False)
+        self._schedule(slot)
+
+    def _note_end(self, slot: _Slot, life: Life) -> None:
+        """Take note of a life that ended by itself, and of whether another one follows."""
         crashed = life.error is not None or life.killed
         slot.state, slot.life = ChildState.STOPPED, None
         if crashed:
-            slot.last_crash = _one_line(life.error) if life.error else "killed"
+            slot.last_crash = one_line(life.error) if life.error else "killed"
             _log.error(
                 "%s crashed in incarnation %d: %s",
                 life.name,
@@ -262,19 +286,10 @@ class Supervisor:
                 slot.last_crash,
                 exc_info=life.error,
             )
-        if not RESTARTS[slot.spec.restart, Exit.CRASH if crashed else Exit.NORMAL]:
-            slot.done = True
-            slot.mailbox.close()
-            self._around.registry.unregister(slot.mailbox)
-            return
-        if slot.mailbox.spec.on_crash is OnCrash.FAIL:
-            slot.mailbox.fail_queued(
-                lambda: ActorRestarted(f"{life.name} ended before it answered")
-            )
-        lived_s = self._around.clock.now_s() - life.started_s
-        self._count_restart(slot, lived_s, life.error)
-        await self._stop(self._taken_along(slot), for_good=False)
-        self._schedule(slot)
+        if RESTARTS[slot.spec.restart, Exit.CRASH if crashed else Exit.NORMAL]:
+            _crashed_with_queue(slot)
+        else:
+            self._retire(slot)
 
     def _count_restart(self, slot: _Slot, lived_s: float, error: Exception | None) -> None:
         if lived_s >= self._backoff.forgive_after_s:
@@ -324,8 +339,8 @@ class Supervisor:
             try:
                 await self._start(other)
             except StartFailed as error:
-                other.life, other.last_crash = None, _one_line(error.__cause__)
                 _log.exception("%s could not be started again", other.mailbox.name)
+                _crashed_with_queue(other)
                 self._count_restart(other, 0.0, error)
                 await self._stop(self._taken_along(other), for_good=False)
                 self._schedule(other)
@@ -350,12 +365,8 @@ class Supervisor:
         )
 
 
-def _unwrap(error: Exception) -> Exception:
-    """Return the one error inside groups that hold nothing else."""
-    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
-
-
-def _one_line(error: BaseException | None) -> str:
-    return f"{type(error).__name__}: {error}".replace("\n", " ")[:300]
+def _crashed_with_queue(slot: _Slot) -> None:
+    """Give the queued messages of a crashed child the fate its mailbox declares."""
+    if slot.mailbox.spec.on_crash is OnCrash.FAIL:
+        name = slot.mailbox.name
+        slot.mailbox.fail_queued(lambda: ActorRestarted(f"{name} ended before it answered"))

@@ -7,22 +7,13 @@ the next incarnation finds it as it was. Values should be immutable: readers kee
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import Generic, TypeVar
 
 from runtime.core.errors import TableOwned
 
 K = TypeVar("K")
 V = TypeVar("V")
-
-
-class _Entry(Generic[V]):
-    __slots__ = ("reads", "tick", "value")
-
-    def __init__(self, value: V) -> None:
-        self.value = value
-        self.reads = 0
-        self.tick = 0
 
 
 class Table(Generic[K, V]):
@@ -32,53 +23,57 @@ class Table(Generic[K, V]):
 
     Args:
       name: For errors.
+
+    Attributes:
+      get: Returns the value of a key, or None. The dictionary's own method: nothing is between.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._entries: dict[K, _Entry[V]] = {}
-        self._owner: object | None = None
+        self._values: dict[K, V] = {}
+        self.get: Callable[[K], V | None] = self._values.get
+        # Of each key: the tick of its last use, and how many uses there were.
+        self._uses: dict[K, list[int]] = {}
+        self._owner: str | None = None
         self._tick = 0
 
-    def get(self, key: K) -> V | None:
-        """Return the value of `key`, or None; counts as a use for `least_recently_read`."""
-        entry = self._entries.get(key)
-        if entry is None:
-            return None
-        self._tick += 1
-        entry.tick = self._tick
-        entry.reads += 1
-        return entry.value
+    def use(self, key: K) -> V | None:
+        """Return the value of `key`, or None, and count that as a use of it."""
+        value = self._values.get(key)
+        if value is not None:
+            use = self._uses[key]
+            self._tick += 1
+            use[0] = self._tick
+            use[1] += 1
+        return value
 
-    def peek(self, key: K) -> V | None:
-        """Return the value of `key`, or None, without counting as a use."""
-        entry = self._entries.get(key)
-        return None if entry is None else entry.value
+    def uses(self, key: K) -> int:
+        """Return how often `key` was used since it was first put."""
+        return self._uses[key][1] if key in self._uses else 0
 
-    def reads(self, key: K) -> int:
-        """Return how often `key` was read since it was first put."""
-        entry = self._entries.get(key)
-        return 0 if entry is None else entry.reads
-
-    def least_recently_read(self) -> K | None:
-        """Return the key whose last use lies farthest back; None if the table is empty."""
-        return min(self._entries, key=lambda key: self._entries[key].tick, default=None)
+    def least_recently_used(self, *, besides: Container[K] = ()) -> K | None:
+        """Return the key whose last use lies farthest back; None if there is none `besides`."""
+        candidates = (key for key in self._uses if key not in besides)
+        return min(candidates, key=lambda key: self._uses[key][0], default=None)
 
     def items(self) -> Iterator[tuple[K, V]]:
         """Return a moment's view of all keys and values, without counting as a use."""
-        return iter([(key, entry.value) for key, entry in self._entries.items()])
+        return iter(list(self._values.items()))
 
     def __len__(self) -> int:
         """Return the number of keys."""
-        return len(self._entries)
+        return len(self._values)
 
-    def claim(self, owner: object) -> TableWriter[K, V]:
-        """Make `owner` the one writer; what an earlier owner left behind is still there.
+    def claim(self, owner: str) -> TableWriter[K, V]:
+        """Make `owner` the one writer; what its earlier incarnation left behind is still there.
+
+        Args:
+          owner: Names the writer, the same name in each of its incarnations.
 
         Raises:
           TableOwned: Somebody else has claimed it and not released it.
         """
-        if self._owner is not None and self._owner is not owner:
+        if self._owner not in {None, owner}:
             raise TableOwned(f"table {self.name!r} already has a writer: {self._owner!r}")
         self._owner = owner
         return TableWriter(self, owner)
@@ -87,30 +82,30 @@ class Table(Generic[K, V]):
 class TableWriter(Generic[K, V]):
     """The right to write one table, held by one owner at a time."""
 
-    def __init__(self, table: Table[K, V], owner: object) -> None:
+    def __init__(self, table: Table[K, V], owner: str) -> None:
         self._table = table
         self._owner = owner
 
     def put(self, key: K, value: V) -> None:
         """Set the value of `key`; a new key counts as just used."""
         table = self._own()
-        entry = table._entries.get(key)
-        if entry is None:
-            entry = table._entries[key] = _Entry(value)
+        if key not in table._values:
             table._tick += 1
-            entry.tick = table._tick
-        entry.value = value
+            table._uses[key] = [table._tick, 0]
+        table._values[key] = value
 
     def delete(self, key: K) -> None:
         """Remove `key` if it is there."""
-        self._own()._entries.pop(key, None)
+        table = self._own()
+        table._values.pop(key, None)
+        table._uses.pop(key, None)
 
     def release(self) -> None:
         """Let somebody else claim the table; the values stay."""
-        if self._table._owner is self._owner:
+        if self._table._owner == self._owner:
             self._table._owner = None
 
     def _own(self) -> Table[K, V]:
-        if self._table._owner is not self._owner:
+        if self._table._owner != self._owner:
             raise TableOwned(f"table {self._table.name!r} is no longer written by {self._owner!r}")
         return self._table

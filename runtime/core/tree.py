@@ -44,6 +44,10 @@ async def open_tree(
     async def run() -> None:
         try:
             await root.run(life)
+        except ExceptionGroup as group:
+            # The supervisor's own nursery wraps what ends it; alone it says more.
+            error = _alone(group)
+            raise error from error.__cause__
         finally:
             ended.set()
 
@@ -59,8 +63,10 @@ async def open_tree(
                 with trio.CancelScope(shield=True):
                     await ended.wait()
     except ExceptionGroup as group:
-        # One error in groups of one says more on its own.
-        error: Exception = group
-        while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-            error = error.exceptions[0]
+        # Only the wrapping of the nursery above: a group that the block raised stays a group.
+        error = _alone(group)
         raise error from error.__cause__
+
+
+def _alone(group: ExceptionGroup[Exception]) -> Exception:
+    return group.exceptions[0] if len(group.exceptions) == 1 else group
