@@ -62,19 +62,15 @@ class Candles:
       missing: What is not known of the span that was asked for; empty when `complete`.
     """
 
+    # Six columns in one slot: an answer from memory is made in a microsecond, and there are many.
     __slots__ = (
-        "as_of_ms",
-        "close",
-        "closed",
-        "high",
-        "low",
-        "missing",
-        "open",
-        "open_time_ms",
-        "series",
-        "source",
-        "value",
-        "volume",
+        "_as_of_ms",
+        "_closed",
+        "_floats",
+        "_missing",
+        "_open_time_ms",
+        "_series",
+        "_source",
     )
 
     def __init__(
@@ -88,15 +84,28 @@ class Candles:
         as_of_ms: int = 0,
         missing: tuple[Missing, ...] = (),
     ) -> None:
-        self.series = series
-        self.open_time_ms = open_time_ms
-        self.open, self.high, self.low, self.close, self.volume, self.value = floats
-        self.closed = closed
-        self.source = source
-        self.as_of_ms = as_of_ms
-        self.missing = missing
         for column in (open_time_ms, *floats, closed):
             column.flags.writeable = False
+        self._set(series, open_time_ms, tuple(floats), closed, source, as_of_ms, missing)
+
+    def _set(
+        self,
+        series: Series,
+        open_time_ms: NDArray[np.int64],
+        floats: tuple[NDArray[np.float64], ...],
+        closed: NDArray[np.bool_],
+        source: Source,
+        as_of_ms: int,
+        missing: tuple[Missing, ...],
+    ) -> Self:
+        self._series = series
+        self._open_time_ms = open_time_ms
+        self._floats = floats
+        self._closed = closed
+        self._source = source
+        self._as_of_ms = as_of_ms
+        self._missing = missing
+        return self
 
     @classmethod
     def empty(cls, series: Series) -> Self:
@@ -123,9 +132,69 @@ class Candles:
         return not self.missing
 
     @property
+    def series(self) -> Series:
+        """Return which market and timeframe."""
+        return self._series
+
+    @property
+    def open_time_ms(self) -> NDArray[np.int64]:
+        """Return the opening times, UTC milliseconds since the epoch."""
+        return self._open_time_ms
+
+    @property
+    def open(self) -> NDArray[np.float64]:
+        """Return the first prices, in the quote currency."""
+        return self._floats[0]
+
+    @property
+    def high(self) -> NDArray[np.float64]:
+        """Return the highest prices."""
+        return self._floats[1]
+
+    @property
+    def low(self) -> NDArray[np.float64]:
+        """Return the lowest prices."""
+        return self._floats[2]
+
+    @property
+    def close(self) -> NDArray[np.float64]:
+        """Return the last prices."""
+        return self._floats[3]
+
+    @property
+    def volume(self) -> NDArray[np.float64]:
+        """Return the traded sizes, in the base currency."""
+        return self._floats[4]
+
+    @property
+    def value(self) -> NDArray[np.float64]:
+        """Return the turnovers, in the quote currency."""
+        return self._floats[5]
+
+    @property
     def floats(self) -> tuple[NDArray[np.float64], ...]:
         """Return the six float columns in the order of `FLOAT_COLUMNS`."""
-        return (self.open, self.high, self.low, self.close, self.volume, self.value)
+        return self._floats
+
+    @property
+    def closed(self) -> NDArray[np.bool_]:
+        """Return whether each candle is proven final."""
+        return self._closed
+
+    @property
+    def source(self) -> Source:
+        """Return the farthest place the answer needed."""
+        return self._source
+
+    @property
+    def as_of_ms(self) -> int:
+        """Return the exchange's time of the newest part, in milliseconds; 0 if unknown."""
+        return self._as_of_ms
+
+    @property
+    def missing(self) -> tuple[Missing, ...]:
+        """Return what is not known of the span that was asked for."""
+        return self._missing
 
     @property
     def nbytes(self) -> int:
@@ -168,14 +237,16 @@ class Candles:
 
     def slice(self, start: int, stop: int) -> Candles:
         """Return the candles at positions [start, stop), sharing memory and provenance."""
-        return Candles(
-            self.series,
-            self.open_time_ms[start:stop],
-            [column[start:stop] for column in self.floats],
-            self.closed[start:stop],
-            source=self.source,
-            as_of_ms=self.as_of_ms,
-            missing=self.missing,
+        # A view of a read-only array is read-only, so nothing needs to be locked again.
+        made = Candles.__new__(Candles)
+        return made._set(  # noqa: SLF001 - its own class
+            self._series,
+            self._open_time_ms[start:stop],
+            tuple([column[start:stop] for column in self._floats]),
+            self._closed[start:stop],
+            self._source,
+            self._as_of_ms,
+            self._missing,
         )
 
     def between(self, start_ms: int, end_ms: int) -> Candles:
@@ -207,7 +278,12 @@ class Candles:
         """Return the rows of both; where both have a candle, that of `newer` is taken.
 
         A closed candle is final, so an open one never replaces it.
+
+        Raises:
+          ValueError: The two are not of one series.
         """
+        if self.series != newer.series:
+            raise ValueError(f"cannot merge candles of {newer.series} into those of {self.series}")
         if not len(newer):
             return self
         if not len(self):
@@ -227,14 +303,14 @@ class Candles:
         self, *, source: Source, as_of_ms: int = 0, missing: tuple[Missing, ...] = ()
     ) -> Candles:
         """Return the same rows with another provenance, sharing memory."""
-        return Candles(
-            self.series,
-            self.open_time_ms,
-            self.floats,
-            self.closed,
-            source=source,
-            as_of_ms=as_of_ms,
-            missing=missing,
+        return Candles.__new__(Candles)._set(  # noqa: SLF001 - its own class
+            self._series,
+            self._open_time_ms,
+            self._floats,
+            self._closed,
+            source,
+            as_of_ms,
+            missing,
         )
 
     def rows(self) -> list[Candle]:

@@ -1,18 +1,20 @@
 """Every error that is an answer about market data, split by who must act.
 
 DomainError (runtime.core.errors)
-├── InvalidRequest            the caller: the request itself cannot be served
-│   ├── UnknownMarket         no such market on that exchange
-│   └── UnknownTimeframe      no such timeframe, or not offered there
-├── ExchangeError             the exchange
-│   ├── ExchangeUnavailable   away, hanging, or answering 5xx; try later
-│   ├── RateLimited           it told us to wait
-│   ├── RequestRejected       it understood and refused
-│   └── MalformedPayload      it sent something that breaks its own promises
-├── Overloaded                this runtime: a queue is at its bound; try later
-└── StoreError                the database
-    ├── StoreUnavailable      cannot be reached or written; try later
-    └── StoreCorrupt          holds something that breaks our promises
+└── MarketDataError               an answer about market data that is not data
+    ├── InvalidRequest            the caller: the request itself cannot be served
+    │   ├── UnknownGroup          no rate limit of that name is kept here
+    │   ├── UnknownMarket         no such market on that exchange
+    │   └── UnknownTimeframe      no such timeframe, or not offered there
+    ├── Overloaded                this runtime: a queue is at its bound; try later
+    ├── ExchangeError             the exchange
+    │   ├── ExchangeUnavailable   away, hanging, or answering 5xx; try later
+    │   ├── RateLimited           it told us to wait
+    │   ├── RequestRejected       it understood and refused
+    │   └── MalformedPayload      it sent something that breaks its own promises
+    └── StoreError                the database
+        ├── StoreUnavailable      cannot be reached or written; try later
+        └── StoreCorrupt          holds something that breaks our promises
 """
 
 from __future__ import annotations
@@ -34,6 +36,10 @@ class MarketDataError(DomainError):
 
 class InvalidRequest(MarketDataError):
     """The request cannot be served as it stands."""
+
+
+class UnknownGroup(InvalidRequest):
+    """No rate limit of that name is kept here; the message names those there are."""
 
 
 class UnknownMarket(InvalidRequest):

@@ -197,6 +197,34 @@ class SeriesReport(msgspec.Struct, frozen=True, kw_only=True):
     reads: int
 
 
+class CacheCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the cache of one exchange has done since it was started.
+
+    Attributes:
+      memory_answers: Candle requests that reached the actor and needed nothing but memory.
+      store_answers: Those for which the store was enough.
+      exchange_answers: Those for which the exchange was asked.
+      failures: Those that ended in an error.
+      pages: Candle pages fetched from the exchange.
+      evicted: Series pushed out of memory by the bound.
+      bytes: Memory the candles take, in bytes.
+      waiting: Requests waiting for data now.
+    """
+
+    memory_answers: int
+    store_answers: int
+    exchange_answers: int
+    failures: int
+    pages: int
+    evicted: int
+    bytes: int
+    waiting: int
+
+
+class GetCacheCounts(Request[CacheCounts], frozen=True, kw_only=True):
+    """What the cache of one exchange has done since it was started."""
+
+
 class CacheReport(msgspec.Struct, frozen=True, kw_only=True):
     """The cache of all exchanges, since start.
 

@@ -68,7 +68,12 @@ class Ticker(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BookLevel(msgspec.Struct, frozen=True, array_like=True):
-    """One price of an order book with the size offered there."""
+    """One price of an order book with the size offered there.
+
+    Attributes:
+      price: Price in the quote currency.
+      size: Size in the base currency.
+    """
 
     price: float
     size: float

@@ -7,7 +7,7 @@ day. All arithmetic is on integers, so no daylight saving and no machine zone ca
 from __future__ import annotations
 
 import enum
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from actors.errors import InvalidRequest, UnknownTimeframe
 
@@ -18,6 +18,8 @@ _DAY_MS = 24 * _HOUR_MS
 _WEEK_MS = 7 * _DAY_MS
 # The epoch was a Thursday; the first Monday after it came four days later.
 _FIRST_MONDAY_MS = 4 * _DAY_MS
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_YEAR_3000_MS = 32_503_680_000_000
 
 
 class Timeframe(enum.StrEnum):
@@ -48,8 +50,8 @@ class Timeframe(enum.StrEnum):
         except ValueError:
             known = " ".join(member.value for member in cls)
             raise UnknownTimeframe(
-                f"timeframe must be one of {known}; was {text!r} (case matters: 1m is a minute, "
-                "1M a month)"
+                f"timeframe must be one of {known}; was {_shown(text)} (case matters: 1m is a "
+                "minute, 1M a month)"
             ) from None
 
     @property
@@ -60,8 +62,7 @@ class Timeframe(enum.StrEnum):
     def floor_ms(self, time_ms: int) -> int:
         """Return the opening time of the candle that `time_ms` falls into."""
         if self is Timeframe.MN1:
-            moment = _utc(time_ms)
-            return _month_open_ms(moment.year * 12 + moment.month - 1)
+            return _month_open_ms(_month_of(time_ms))
         if self is Timeframe.W1:
             return (time_ms - _FIRST_MONDAY_MS) // _WEEK_MS * _WEEK_MS + _FIRST_MONDAY_MS
         span_ms = _SPANS_MS[self]
@@ -75,8 +76,7 @@ class Timeframe(enum.StrEnum):
     def shift_ms(self, open_time_ms: int, periods: int) -> int:
         """Return the opening time `periods` candles after `open_time_ms`; before it if negative."""
         if self is Timeframe.MN1:
-            moment = _utc(open_time_ms)
-            return _month_open_ms(moment.year * 12 + moment.month - 1 + periods)
+            return _month_open_ms(_month_of(open_time_ms) + periods)
         return open_time_ms + periods * _SPANS_MS[self]
 
     def is_open_time(self, time_ms: int) -> bool:
@@ -86,8 +86,7 @@ class Timeframe(enum.StrEnum):
     def periods_between(self, start_ms: int, end_ms: int) -> int:
         """Return how many candles open in [start_ms, end_ms); both must be opening times."""
         if self is Timeframe.MN1:
-            start, end = _utc(start_ms), _utc(end_ms)
-            return (end.year - start.year) * 12 + end.month - start.month
+            return _month_of(end_ms) - _month_of(start_ms)
         return (end_ms - start_ms) // _SPANS_MS[self]
 
 
@@ -107,13 +106,31 @@ _SPANS_MS = {
 }
 
 
-def _utc(time_ms: int) -> datetime:
-    return datetime.fromtimestamp(time_ms // 1000, UTC)
+# Months are counted from March of the year 0, so that a leap day ends a year instead of splitting
+# it. `datetime` would do the same, but only for the years 1 to 9999, and a count of 100000 months
+# reaches beyond them. The Gregorian calendar repeats every 400 years.
+_MARCH_0_DAYS = -719_468
+_DAYS_400_YEARS = 146_097
+_MONTHS_400_YEARS = 4_800
 
 
-def _month_open_ms(month_index: int) -> int:
-    year, month = divmod(month_index, 12)
-    return int(datetime(year, month + 1, 1, tzinfo=UTC).timestamp()) * 1000
+def _month_open_ms(month: int) -> int:
+    cycle, in_cycle = divmod(month, _MONTHS_400_YEARS)
+    year, from_march = divmod(in_cycle, 12)
+    # Months of 31 30 31 30 31 days, twice and a bit: 153 days in each five of them.
+    days = year * 365 + year // 4 - year // 100 + (153 * from_march + 2) // 5
+    return (_MARCH_0_DAYS + cycle * _DAYS_400_YEARS + days) * _DAY_MS
+
+
+def _month_of(time_ms: int) -> int:
+    days = time_ms // _DAY_MS - _MARCH_0_DAYS
+    # Never more than one month off, whatever the lengths of the months in between.
+    month = days * _MONTHS_400_YEARS // _DAYS_400_YEARS
+    while _month_open_ms(month + 1) <= time_ms:
+        month += 1
+    while _month_open_ms(month) > time_ms:
+        month -= 1
+    return month
 
 
 def parse_time_ms(value: int | str | datetime, *, name: str = "time") -> int:
@@ -140,18 +157,33 @@ def parse_time_ms(value: int | str | datetime, *, name: str = "time") -> int:
     except (TypeError, ValueError, OverflowError):
         raise InvalidRequest(
             f"{name} must be milliseconds since 1970 or ISO 8601 text such as "
-            f"2025-09-01T00:00:00Z; was {value!r}"
+            f"2025-09-01T00:00:00Z; was {_shown(value)}"
         ) from None
     if not 0 <= time_ms < _YEAR_3000_MS:
-        raise InvalidRequest(f"{name} must lie between the years 1970 and 2999; was {value!r}")
+        raise InvalidRequest(
+            f"{name} must lie between the years 1970 and 2999; was {_shown(value)}"
+        )
     return time_ms
 
 
-_YEAR_3000_MS = 32_503_680_000_000
+def _shown(value: object) -> str:
+    """Return `value` short enough for an error: it may be anything, from anywhere."""
+    try:
+        return f"{value!r:.60}"
+    except ValueError:
+        # Python does not write out a number of thousands of digits.
+        return "a huge number"
 
 
 def format_time_ms(time_ms: int) -> str:
-    """Return `time_ms` as ISO 8601 text in UTC, to the second (to the millisecond if not whole)."""
-    moment = datetime.fromtimestamp(time_ms / 1000, UTC)
+    """Return `time_ms` as ISO 8601 text in UTC, to the second (to the millisecond if not whole).
+
+    Outside the years 1 to 9999, which that text cannot name, the bare number is returned.
+    """
+    try:
+        # Whole milliseconds, never a float: it would be off by one in some years.
+        moment = _EPOCH + timedelta(milliseconds=time_ms)
+    except OverflowError:
+        return f"{time_ms} ms"
     spec = "seconds" if time_ms % 1000 == 0 else "milliseconds"
     return moment.isoformat(timespec=spec).replace("+00:00", "Z")

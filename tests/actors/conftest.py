@@ -1,0 +1,114 @@
+"""A running rate limiter, for the tests of actors."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+import trio
+
+from actors.exchanges.base import RateLimit
+from actors.messages import AcquirePermit, GetLimits, GroupLimits, Permit, Priority, ReleasePermit
+from actors.rate_limiter import LimiterStatistics, RateLimiterActor
+from actors.slots import GroupSnapshot
+from runtime.core.mailbox import MailboxSpec
+from runtime.core.message import Event
+from runtime.core.ref import ActorRef
+from runtime.core.table import Table
+from runtime.testing import open_actor
+
+LIMITS = {"candle": RateLimit(requests=3, period_s=1.0), "ticker": RateLimit(requests=3)}
+
+
+class Explode(Event, frozen=True):
+    """Makes the limiter crash."""
+
+
+class FragileLimiter(RateLimiterActor):
+    """A limiter that crashes on demand."""
+
+    async def handle_cast(self, event: Event) -> None:
+        """Crash on `Explode`."""
+        if isinstance(event, Explode):
+            raise ZeroDivisionError("asked to")
+        await super().handle_cast(event)
+
+
+@dataclass
+class OpenedLimiter:
+    """A running limiter, what it keeps, and every incarnation there was."""
+
+    ref: ActorRef
+    table: Table[str, GroupSnapshot]
+    lives: list[RateLimiterActor] = field(default_factory=list)
+
+    async def acquire(
+        self, group: str = "candle", *, timeout_s: float = 60.0, priority: Priority = Priority.ASKED
+    ) -> Permit:
+        """Return a permit."""
+        request = AcquirePermit(group=group, priority=priority)
+        return await self.ref.call(request, timeout_s=timeout_s)
+
+    def crash(self) -> None:
+        """Make the limiter crash."""
+        self.ref.cast(Explode())
+
+    def answer(
+        self, permit: Permit, status: int = 200, *, remaining: int | None = None, asked_s: float = 0
+    ) -> None:
+        """Give a permit back after an answer."""
+        self.ref.cast(
+            ReleasePermit(
+                permit=permit,
+                sent=True,
+                answered=True,
+                status=status,
+                remaining=remaining,
+                retry_after_s=asked_s or None,
+            )
+        )
+
+    async def report(self, group: str = "candle") -> GroupLimits:
+        """Return the report on one group."""
+        found = {item.group: item for item in await self.ref.call(GetLimits())}
+        return found[group]
+
+    @property
+    def statistics(self) -> LimiterStatistics:
+        """Return the present incarnation's figures."""
+        return self.lives[-1].statistics()
+
+
+@asynccontextmanager
+async def _open_limiter(
+    *, waiting_max: int = 1000, table: Table[str, GroupSnapshot] | None = None, past_s: float = 2.0
+) -> AsyncIterator[OpenedLimiter]:
+    """Run a limiter; its first window, in which it lets nobody go, is over when this returns."""
+    lives: list[RateLimiterActor] = []
+    ledgers: Table[str, GroupSnapshot] = table or Table("ledgers")
+
+    def make() -> RateLimiterActor:
+        lives.append(FragileLimiter("upbit", LIMITS, table=ledgers, waiting_max=waiting_max))
+        return lives[-1]
+
+    async with open_actor(make, name="limiter", mailbox=MailboxSpec(capacity=4096)) as ref:
+        await trio.sleep(past_s)
+        yield OpenedLimiter(ref, ledgers, lives)
+
+
+@pytest.fixture
+async def limiter() -> AsyncIterator[OpenedLimiter]:
+    """A limiter whose past is over, at 2 s."""
+    async with _open_limiter() as opened:
+        yield opened
+
+
+OpenLimiter = Callable[..., AbstractAsyncContextManager[OpenedLimiter]]
+
+
+@pytest.fixture
+def open_limiter() -> OpenLimiter:
+    """What starts a limiter; see `_open_limiter`."""
+    return _open_limiter
