@@ -9,9 +9,46 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+import msgspec
+
 from actors.coverage import Coverage
 from actors.messages import StoredCandles, StoreStatistics, StoreWrite
 from actors.series import Series
+
+
+class SeriesUse(msgspec.Struct, frozen=True, kw_only=True):
+    """How one series has been used.
+
+    Attributes:
+      candles: How many candles are stored.
+      created_ms: When it was first written, in UTC milliseconds.
+      written_ms: When it was last written; 0 if never.
+      read_ms: When it was last read; 0 if never.
+      reads: How often it has been read.
+    """
+
+    candles: int = 0
+    created_ms: int
+    written_ms: int = 0
+    read_ms: int = 0
+    reads: int = 0
+
+    def touched(
+        self,
+        *,
+        candles: int | None = None,
+        written_ms: int = 0,
+        read_ms: int = 0,
+        reads: int = 0,
+    ) -> SeriesUse:
+        """Return this with what has happened since; dates never go back."""
+        return SeriesUse(
+            candles=self.candles if candles is None else candles,
+            created_ms=self.created_ms,
+            written_ms=max(self.written_ms, written_ms),
+            read_ms=max(self.read_ms, read_ms),
+            reads=self.reads + reads,
+        )
 
 
 class CandleStore(ABC):
@@ -20,8 +57,13 @@ class CandleStore(ABC):
     Error handling: every method raises `StoreUnavailable` when the database cannot be reached,
     read or written (nothing was changed; try again), and `StoreCorrupt` when what is there breaks
     the promises above (the message names series and record; do not try again). No driver's error
-    escapes.
+    escapes. A request that makes no sense is `InvalidRequest`, before anything is touched.
+
+    Attributes:
+      lost: Whether this store can be of no use any more, so that only opening it again can help.
     """
+
+    lost: bool = False
 
     @abstractmethod
     async def read(
@@ -55,6 +97,13 @@ class CandleStore(ABC):
     @abstractmethod
     async def series(self) -> tuple[Series, ...]:
         """Return every series that has been written, sorted by their text."""
+
+    @abstractmethod
+    async def use(self, series: Series) -> SeriesUse | None:
+        """Return how `series` has been used; None for a series never written.
+
+        The figures about reading may be some reads behind after the process was killed.
+        """
 
     @abstractmethod
     async def delete(self, series: Series) -> None:
