@@ -1,1 +1,1 @@
-"""Upbit, the Korean exchange: its questions, bodies and rules."""
+"""Upbit: its numbers in `limits`, its bodies in `payloads`, its questions in `adapter`."""
