@@ -1,0 +1,1 @@
+"""Clients of the runtime: blocking, on trio, and in the same process, with the same methods."""

@@ -1,0 +1,143 @@
+"""`SyncClient`: the methods of a client without an event loop; the twin of `AsyncClient`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, TypeVar
+
+from actors.messages import CacheReport, GetCache, GetLimits, GroupLimits
+from actors.quotes import MarketInfo, OrderBook, Ticker, Trade
+from runtime.client.requests import (
+    TIMEOUT_S,
+    Time,
+    candles_request,
+    markets_request,
+    orderbook_request,
+    ticker_request,
+    tickers_request,
+    trades_request,
+)
+from runtime.core.message import Request
+from runtime.messages import GetStatus, Status, Stop, Stopping
+
+if TYPE_CHECKING:
+    # It brings numpy, which a client that asks for no candles need not wait for.
+    from actors.candles import Candles
+
+T = TypeVar("T")
+
+
+class SyncClient(ABC):
+    """What bots without an event loop ask. Every method raises what `ask` raises."""
+
+    @abstractmethod
+    def ask(self, message: Request[T], timeout_s: float = TIMEOUT_S) -> T:
+        """Return the answer to any message, within `timeout_s` seconds.
+
+        Raises:
+          DomainError: The answer is an error: of the request, the exchange or the store.
+          ActorError: The runtime did not come to an answer; `CallTimeout` if it took too long.
+          RuntimeUnreachable: No runtime could be reached, or it went away with the request.
+        """
+
+    def candles(
+        self,
+        market: str,
+        timeframe: str = "1m",
+        count: int | None = None,
+        *,
+        start: Time | None = None,
+        end: Time | None = None,
+        closed: bool = False,
+        max_age_s: float | None = None,
+        allow_stale: bool = False,
+        timeout_s: float = TIMEOUT_S,
+    ) -> Candles:
+        """Return candles, oldest first.
+
+        Either the newest `count` that open before `end`, or, with `start`, all that open in
+        [start, end). A minute without a trade has no candle.
+
+        Args:
+          market: As the exchange writes it: `KRW-BTC`, or `okx:BTC-USDT`.
+          timeframe: One of 1s 1m 3m 5m 10m 15m 30m 1h 4h 1d 1w 1M.
+          count: How many; 200 if neither this nor `start` is given.
+          start: First opening time wanted: UTC milliseconds, ISO 8601 text or a datetime.
+          end: First opening time no longer wanted; now if not given.
+          closed: Leave out the candle in progress.
+          max_age_s: How old the newest part may be, in seconds; the runtime's setting if None.
+          allow_stale: Accept older data, marked in `missing`, when the exchange does not answer.
+          timeout_s: How long to wait, in seconds.
+        """
+        request = candles_request(
+            market,
+            timeframe,
+            count,
+            start=start,
+            end=end,
+            closed=closed,
+            max_age_s=max_age_s,
+            allow_stale=allow_stale,
+        )
+        return self.ask(request, timeout_s)
+
+    def ticker(
+        self, market: str, *, max_age_s: float | None = None, timeout_s: float = TIMEOUT_S
+    ) -> Ticker:
+        """Return the state of one market, at most `max_age_s` seconds old."""
+        return self.ask(ticker_request(market, max_age_s), timeout_s)
+
+    def tickers(
+        self,
+        markets: Iterable[str],
+        *,
+        max_age_s: float | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> tuple[Ticker, ...]:
+        """Return the state of several markets, in the order asked for."""
+        return self.ask(tickers_request(markets, max_age_s), timeout_s)
+
+    def orderbook(
+        self,
+        market: str,
+        depth: int = 15,
+        *,
+        max_age_s: float | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> OrderBook:
+        """Return the best orders of one market, `depth` prices a side."""
+        return self.ask(orderbook_request(market, depth, max_age_s), timeout_s)
+
+    def trades(
+        self,
+        market: str,
+        count: int = 50,
+        *,
+        max_age_s: float | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> tuple[Trade, ...]:
+        """Return the newest `count` trades of one market, newest first."""
+        return self.ask(trades_request(market, count, max_age_s), timeout_s)
+
+    def markets(
+        self, quote: str | None = None, exchange: str = "upbit", *, timeout_s: float = TIMEOUT_S
+    ) -> tuple[MarketInfo, ...]:
+        """Return the markets an exchange lists; only those in the currency `quote` if given."""
+        return self.ask(markets_request(quote, exchange), timeout_s)
+
+    def limits(self, *, timeout_s: float = TIMEOUT_S) -> tuple[GroupLimits, ...]:
+        """Return how much of the exchanges' rate limits is in use."""
+        return self.ask(GetLimits(), timeout_s)
+
+    def cache(self, *, timeout_s: float = TIMEOUT_S) -> CacheReport:
+        """Return what is in memory and in the store, and how often it was enough."""
+        return self.ask(GetCache(), timeout_s)
+
+    def status(self, *, timeout_s: float = TIMEOUT_S) -> Status:
+        """Return how the runtime is, and every actor in it."""
+        return self.ask(GetStatus(), timeout_s)
+
+    def stop(self, *, timeout_s: float = TIMEOUT_S) -> Stopping:
+        """End the runtime; returns when it has begun to stop."""
+        return self.ask(Stop(), timeout_s)

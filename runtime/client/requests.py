@@ -1,0 +1,77 @@
+"""The messages behind the clients' methods, made from what a bot hands in."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable
+from datetime import datetime
+
+from actors.errors import InvalidRequest
+from actors.messages import GetCandles, GetMarkets, GetOrderBook, GetTicker, GetTickers, GetTrades
+from actors.timeframes import parse_time_ms
+
+# Milliseconds since the epoch, ISO 8601 text, or a datetime; UTC if without a zone.
+Time = int | str | datetime
+
+# How long a client waits for an answer if not told otherwise, in seconds: long enough for a few
+# pages from an exchange that is in no hurry.
+TIMEOUT_S = 30.0
+
+
+def candles_request(
+    market: str,
+    timeframe: str,
+    count: int | None,
+    *,
+    start: Time | None,
+    end: Time | None,
+    closed: bool,
+    max_age_s: float | None,
+    allow_stale: bool,
+) -> GetCandles:
+    """Return the request; raises `InvalidRequest` if a time is none."""
+    return GetCandles(
+        market=market,
+        timeframe=timeframe,
+        count=count,
+        start=_time_ms(start, "start"),
+        end=_time_ms(end, "end"),
+        closed=closed,
+        max_age_s=max_age_s,
+        allow_stale=allow_stale,
+    )
+
+
+def ticker_request(market: str, max_age_s: float | None) -> GetTicker:
+    """Return the request."""
+    return GetTicker(market=market, max_age_s=max_age_s)
+
+
+def tickers_request(markets: Iterable[str], max_age_s: float | None) -> GetTickers:
+    """Return the request; raises `InvalidRequest` for a text in place of a list."""
+    if isinstance(markets, str):
+        # A text is an iterable of texts to Python, and never what was meant.
+        raise InvalidRequest(f"markets must be a list of markets, was {markets!r}")
+    return GetTickers(markets=tuple(markets), max_age_s=max_age_s)
+
+
+def orderbook_request(market: str, depth: int, max_age_s: float | None) -> GetOrderBook:
+    """Return the request."""
+    return GetOrderBook(market=market, depth=depth, max_age_s=max_age_s)
+
+
+def trades_request(market: str, count: int, max_age_s: float | None) -> GetTrades:
+    """Return the request."""
+    return GetTrades(market=market, count=count, max_age_s=max_age_s)
+
+
+def markets_request(quote: str | None, exchange: str) -> GetMarkets:
+    """Return the request."""
+    return GetMarkets(quote=quote, exchange=exchange)
+
+
+def _time_ms(time: Time | None, name: str) -> int | None:
+    if time is None or isinstance(time, str | datetime):
+        return None if time is None else parse_time_ms(time, name=name)
+    # Bots compute times with numpy, whose integers are not Python's.
+    return parse_time_ms(operator.index(time) if hasattr(time, "__index__") else time, name=name)

@@ -1,0 +1,342 @@
+"""Settings: every knob, its default and its bounds; from a file and from the environment.
+
+The file is the one named by `--config`, else `config.toml` of the working directory, else none.
+The environment has the last word: `MARKETD_` and the path joined by double underscores, such as
+`MARKETD_CACHE__MEMORY_MB`. A key that does not exist is refused by name, wherever it was written,
+because a misspelt setting would otherwise be a default that nobody asked for.
+
+The shipped `config.toml` lists exactly what is here.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import typing
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+
+import msgspec
+
+from runtime.names import did_you_mean, printable
+
+ENV_PREFIX = "MARKETD_"
+CONFIG_FILE = "config.toml"
+
+StructT = TypeVar("StructT", bound=msgspec.Struct)
+
+
+class SettingsError(Exception):
+    """A setting is wrong; the message says which, how, and where it was written."""
+
+
+class Bounds(NamedTuple):
+    """The values a number may have, both ends included."""
+
+    least: float
+    most: float
+
+
+class Url(NamedTuple):
+    """A URL's schemes."""
+
+    schemes: tuple[str, ...]
+
+
+class FileName(NamedTuple):
+    """A plain file name, without a folder."""
+
+
+class RuntimeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The runtime itself.
+
+    Attributes:
+      state_dir: Folder of the database and the lock; empty for the user's own data folder.
+      log_level: The least important messages that are logged.
+    """
+
+    state_dir: str = ""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class ControlSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The local socket.
+
+    Attributes:
+      socket: Path of the socket; empty for `control.sock` in the user's own runtime folder.
+      connections_max: Connections at once; more are refused with an error.
+      request_bytes_max: Longest request line, in bytes; a longer one is refused and skipped.
+      requests_in_flight_max: Requests of one connection worked on at once; more are not read yet.
+    """
+
+    socket: str = ""
+    connections_max: Annotated[int, Bounds(1, 10_000)] = 64
+    request_bytes_max: Annotated[int, Bounds(1_024, 64 * 1024 * 1024)] = 1024 * 1024
+    requests_in_flight_max: Annotated[int, Bounds(1, 1_000)] = 32
+
+
+class UpbitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Upbit.
+
+    Attributes:
+      enabled: Whether it is served at all.
+      rest_url: Where its REST interface is.
+      stream_url: Where its live streams are.
+      timeout_s: How long one request may take, in seconds.
+    """
+
+    enabled: bool = True
+    rest_url: Annotated[str, Url(("http", "https"))] = "https://api.upbit.com"
+    stream_url: Annotated[str, Url(("ws", "wss"))] = "wss://api.upbit.com/websocket/v1"
+    timeout_s: Annotated[float, Bounds(0.1, 300)] = 10.0
+
+
+class ExchangesSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The exchanges, one section each."""
+
+    upbit: UpbitSettings = UpbitSettings()
+
+
+class CacheSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The cache in memory.
+
+    Attributes:
+      candles_per_series: Newest candles kept in memory, for each series.
+      memory_mb: Memory for candles of all series, in MB of 1,000,000 bytes.
+      max_age_s: How old the newest part of an answer may be, in seconds, if a request does not say.
+      quote_max_age_s: The same of tickers, order books and trades.
+      settle_s: How long after its end a candle may still change at the exchange, in seconds.
+      gather_s: How long a request for an exchange waits for others to share its pages, in seconds.
+    """
+
+    candles_per_series: Annotated[int, Bounds(1, 1_000_000)] = 200
+    memory_mb: Annotated[int, Bounds(1, 1_000_000)] = 100
+    max_age_s: Annotated[float, Bounds(0, 86_400)] = 1.0
+    quote_max_age_s: Annotated[float, Bounds(0, 86_400)] = 0.5
+    settle_s: Annotated[float, Bounds(0, 600)] = 5.0
+    gather_s: Annotated[float, Bounds(0, 1)] = 0.01
+
+
+class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where candles are kept over a restart.
+
+    Attributes:
+      kind: `sqlite`, or `memory` to keep nothing.
+      file: The database's file name, inside the state folder.
+    """
+
+    kind: Literal["sqlite", "memory"] = "sqlite"
+    file: Annotated[str, FileName()] = "candles.db"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All settings."""
+
+    runtime: RuntimeSettings = RuntimeSettings()
+    control: ControlSettings = ControlSettings()
+    exchanges: ExchangesSettings = ExchangesSettings()
+    cache: CacheSettings = CacheSettings()
+    store: StoreSettings = StoreSettings()
+
+
+class Setting(NamedTuple):
+    """One setting.
+
+    Attributes:
+      kind: `bool`, `int`, `float`, `str` or a `Literal`.
+      rule: `Bounds`, `Url` or `FileName`; None if every value will do.
+      default: Its value if nobody sets it.
+    """
+
+    kind: Any
+    rule: Bounds | Url | FileName | None
+    default: Any
+
+
+def load_settings(
+    config_path: Path | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> Settings:
+    """Return the settings: defaults, then the file, then the environment.
+
+    Args:
+      config_path: The file to read; if None, `find_config` looks for one.
+      environ: The environment; the process's own if None.
+      cwd: The working directory; the process's own if None.
+
+    Raises:
+      SettingsError: A key is unknown, a value is wrong, or the file cannot be read.
+    """
+    known = dict(settings_of(Settings))
+    values: dict[str, Any] = {}
+    path = find_config(config_path, cwd=Path.cwd() if cwd is None else cwd)
+    if path is not None:
+        values.update(_from_file(path, known))
+    # The only place of the project where the environment is read.
+    environ = os.environ if environ is None else environ  # noqa: TID251
+    values.update(_from_environ(environ, known))
+    return _build(Settings, values)
+
+
+def find_config(config_path: Path | None, *, cwd: Path) -> Path | None:
+    """Return the file that settings come from, or None if only defaults apply.
+
+    A `config.toml` in the working directory is ours if one of its sections is named like one of
+    ours, or nearly so: a bot may well keep a file of that name for itself.
+
+    Raises:
+      SettingsError: `config_path` is not a file, or a file is not TOML.
+    """
+    if config_path is not None:
+        if not config_path.is_file():
+            raise SettingsError(f"there is no settings file {config_path}")
+        return config_path
+    path = cwd / CONFIG_FILE
+    if not path.is_file():
+        return None
+    return path if any(_is_like_ours(name) for name in _read_toml(path)) else None
+
+
+def settings_of(struct: type[msgspec.Struct], prefix: str = "") -> Iterator[tuple[str, Setting]]:
+    """Return every setting of `struct` with its path, such as `cache.memory_mb`."""
+    hints = typing.get_type_hints(struct, include_extras=True)
+    defaults = struct()
+    for name in struct.__struct_fields__:
+        kind, rule = hints[name], None
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+            yield from settings_of(kind, f"{prefix}{name}.")
+            continue
+        if typing.get_origin(kind) is Annotated:
+            kind, rule = typing.get_args(kind)
+        yield f"{prefix}{name}", Setting(kind, rule, getattr(defaults, name))
+
+
+def _is_like_ours(section: str) -> bool:
+    sections = Settings.__struct_fields__
+    return section in sections or bool(did_you_mean(section, sections, likeness=0.75))
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    import tomllib  # noqa: PLC0415 - a command without a file must not wait for it
+
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{path} cannot be read: {printable(str(error))}") from error
+
+
+def _from_file(path: Path, known: Mapping[str, Setting]) -> dict[str, Any]:
+    values = {}
+    for name, value in _flatten(_read_toml(path)):
+        if name not in known:
+            advice = did_you_mean(name, known) or _foreign(name, known)
+            raise SettingsError(f"there is no setting {printable(name)!r} (in {path}){advice}")
+        values[name] = _checked(name, known[name], value, origin=str(path))
+    return values
+
+
+def _foreign(name: str, known: Mapping[str, Setting]) -> str:
+    section = name.partition(".")[0]
+    if any(path.startswith(f"{section}.") for path in known):
+        return ""
+    return "; if the file is not marketd's, name marketd's own with --config"
+
+
+def _flatten(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in table.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _from_environ(environ: Mapping[str, str], known: Mapping[str, Setting]) -> dict[str, Any]:
+    names = {ENV_PREFIX + path.upper().replace(".", "__"): path for path in known}
+    values = {}
+    for variable in sorted(environ):
+        if not variable.startswith(ENV_PREFIX):
+            continue
+        if variable not in names:
+            advice = did_you_mean(variable, names)
+            raise SettingsError(f"there is no setting for {printable(variable)}{advice}")
+        path = names[variable]
+        value = _from_text(known[path], environ[variable])
+        values[path] = _checked(path, known[path], value, origin=variable)
+    return values
+
+
+def _from_text(setting: Setting, text: str) -> Any:
+    """Return `text` as the setting's type; the text itself if it is none, for `_checked` to say."""
+    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    try:
+        if setting.kind is bool:
+            return words.get(text.strip().lower(), text)
+        return setting.kind(text) if setting.kind in (int, float) else text
+    except ValueError:
+        return text
+
+
+_WANTED = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+
+
+def _checked(name: str, setting: Setting, value: Any, *, origin: str) -> Any:
+    """Return `value` if it is one the setting can have."""
+    if setting.kind is float and type(value) is int and abs(value) <= 2**53:
+        value = float(value)
+    wanted = _wanted(setting, value)
+    if wanted:
+        shown = printable(repr(value), 80)
+        raise SettingsError(f"{name} must be {wanted}, was {shown} (from {origin})")
+    return value
+
+
+def _wanted(setting: Setting, value: Any) -> str:
+    """Return what the setting wants if `value` is not that; empty text if it is."""
+    if typing.get_origin(setting.kind) is Literal:
+        choices = typing.get_args(setting.kind)
+        return "" if value in choices else " or ".join(repr(choice) for choice in choices)
+    # The exact type: to Python True is a number, to a reader of the file it is not.
+    if type(value) is not setting.kind or (isinstance(value, float) and not math.isfinite(value)):
+        return _WANTED[setting.kind]
+    return _broken_rule(setting.rule, value)
+
+
+def _broken_rule(rule: Bounds | Url | FileName | None, value: Any) -> str:
+    wanted = ""
+    match rule:
+        case Bounds(least, most) if not least <= value <= most:
+            wanted = f"at least {least}" if value < least else f"at most {most}"
+        case Url(schemes) if not _is_url(value, schemes):
+            starts = " or ".join(f"{scheme}://" for scheme in schemes)
+            wanted = f"a URL that begins with {starts}"
+        case FileName() if value in ("", ".", "..") or set(value) & set("/\\\0"):
+            wanted = "a plain file name"
+        case None if isinstance(value, str) and "\0" in value:
+            wanted = "a path"
+    return wanted
+
+
+def _is_url(text: str, schemes: tuple[str, ...]) -> bool:
+    from urllib.parse import urlsplit  # noqa: PLC0415 - as above
+
+    try:
+        url = urlsplit(text)
+        # Reading the port is what checks it.
+        return url.scheme in schemes and bool(url.hostname) and url.port != 0 and text.isprintable()
+    except ValueError:
+        return False
+
+
+def _build(struct: type[StructT], values: Mapping[str, Any], prefix: str = "") -> StructT:
+    hints = typing.get_type_hints(struct)
+    fields = {}
+    for name in struct.__struct_fields__:
+        path = f"{prefix}{name}"
+        if isinstance(hints[name], type) and issubclass(hints[name], msgspec.Struct):
+            fields[name] = _build(hints[name], values, f"{path}.")
+        elif path in values:
+            fields[name] = values[path]
+    return struct(**fields)
