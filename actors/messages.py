@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from actors.quotes import MarketInfo, OrderBook, Ticker, Trade
+from actors.reports import CacheCounts, CacheReport, GroupLimits, Health, StoreStatistics
 from runtime.core.message import Event, Request
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class GetOrderBook(Request[OrderBook], frozen=True, kw_only=True, forbid_unknown
 
 
 class GetTrades(Request[tuple[Trade, ...]], frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The newest trades of one market, newest first.
+    """The newest trades of one market, newest first; of Upbit's those since 00:00 UTC.
 
     Attributes:
       market: The market, as the exchange writes it.
@@ -123,12 +124,12 @@ class GetMarkets(
 
 
 class GetLimits(
-    Request["tuple[GroupLimits, ...]"], frozen=True, kw_only=True, forbid_unknown_fields=True
+    Request[tuple[GroupLimits, ...]], frozen=True, kw_only=True, forbid_unknown_fields=True
 ):
     """How much of the exchanges' rate limits is in use."""
 
 
-class GetCache(Request["CacheReport"], frozen=True, kw_only=True, forbid_unknown_fields=True):
+class GetCache(Request[CacheReport], frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is in memory and in the store, and how often it was enough."""
 
 
@@ -145,114 +146,12 @@ METHODS: dict[str, type[Request[Any]]] = {
 }
 
 
-class GroupLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """One rate-limit group of one exchange, at this moment.
-
-    Attributes:
-      exchange: The exchange.
-      group: The exchange's own name for the group.
-      requests: How many requests we allow ourselves in any `period_s`.
-      period_s: The window, in seconds.
-      in_flight: Requests sent and not yet answered.
-      held: Slots in use: in flight, or answered less than a window ago.
-      queued: Requests waiting for a slot.
-      next_free_s: Seconds until a request asked for now could be sent, behind those queued.
-      paused_s: Seconds until a pause that the exchange imposed ends; 0 if there is none.
-      server_remaining: What the exchange last said was left in its window; None if nothing yet.
-      granted: Requests let through since start.
-      rejected: Answers 429 or 418 since start.
-    """
-
-    exchange: str
-    group: str
-    requests: int
-    period_s: float
-    in_flight: int
-    held: int
-    queued: int
-    next_free_s: float
-    paused_s: float
-    server_remaining: int | None
-    granted: int
-    rejected: int
-
-
-class SeriesReport(msgspec.Struct, frozen=True, kw_only=True):
-    """One series in memory.
-
-    Attributes:
-      market: The market.
-      timeframe: The timeframe.
-      candles: How many candles are in memory.
-      from_ms: Opening time of the oldest of them; None if there are none.
-      to_ms: Opening time of the newest of them; None if there are none.
-      reads: Answers given straight from memory.
-    """
-
-    market: str
-    timeframe: str
-    candles: int
-    from_ms: int | None
-    to_ms: int | None
-    reads: int
-
-
-class CacheCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """What the cache of one exchange has done since it was started.
-
-    Attributes:
-      memory_answers: Candle requests that reached the actor and needed nothing but memory.
-      store_answers: Those for which the store was enough.
-      exchange_answers: Those for which the exchange was asked.
-      failures: Those that ended in an error.
-      pages: Candle pages fetched from the exchange.
-      evicted: Series pushed out of memory by the bound.
-      bytes: Memory the candles take, in bytes.
-      waiting: Requests waiting for data now.
-    """
-
-    memory_answers: int
-    store_answers: int
-    exchange_answers: int
-    failures: int
-    pages: int
-    evicted: int
-    bytes: int
-    waiting: int
+class GetHealth(Request[Health], frozen=True, kw_only=True):
+    """How what an actor depends on is doing; answered from what it knows already."""
 
 
 class GetCacheCounts(Request[CacheCounts], frozen=True, kw_only=True):
     """What the cache of one exchange has done since it was started."""
-
-
-class CacheReport(msgspec.Struct, frozen=True, kw_only=True):
-    """The cache of all exchanges, since start.
-
-    Attributes:
-      series: What is in memory.
-      bytes: Memory the candles take, in bytes.
-      bytes_max: The bound on it.
-      evicted: Series pushed out of memory by the bound.
-      memory_answers: Candle requests answered from memory.
-      store_answers: Candle requests for which the store was enough.
-      exchange_answers: Candle requests for which the exchange was asked.
-      failures: Candle requests that ended in an error.
-      pages: Candle pages fetched from the exchange.
-      store_bytes: Size of the database, in bytes; None if it is kept in memory or away.
-      store_candles: Candles in the database; None if it is away.
-    """
-
-    series: tuple[SeriesReport, ...]
-    bytes: int
-    bytes_max: int
-    evicted: int
-    memory_answers: int
-    store_answers: int
-    exchange_answers: int
-    failures: int
-    pages: int
-    store_bytes: int | None
-    store_candles: int | None
 
 
 # ------------------------------------------------------------------ between actors
@@ -372,25 +271,5 @@ class WriteStored(Request[None], frozen=True, kw_only=True):
     write: StoreWrite
 
 
-class GetStoreStatistics(Request["StoreStatistics"], frozen=True, kw_only=True):
+class GetStoreStatistics(Request[StoreStatistics], frozen=True, kw_only=True):
     """How much the store holds."""
-
-
-class StoreStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """How much a store holds and has done.
-
-    Attributes:
-      series: Number of series.
-      candles: Number of candles.
-      bytes: Size of the database, in bytes; None if it has none.
-      reads: Reads since the store was opened.
-      writes: Rows of `StoreWrite` taken since the store was opened.
-      commits: Transactions they were written in.
-    """
-
-    series: int
-    candles: int
-    bytes: int | None
-    reads: int
-    writes: int
-    commits: int

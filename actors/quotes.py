@@ -98,6 +98,12 @@ class OrderBook(msgspec.Struct, frozen=True, kw_only=True):
     total_bid_size: float
     total_ask_size: float
 
+    def cut(self, depth: int) -> OrderBook:
+        """Return this book with at most `depth` levels a side."""
+        if depth >= max(len(self.bids), len(self.asks)):
+            return self
+        return msgspec.structs.replace(self, bids=self.bids[:depth], asks=self.asks[:depth])
+
 
 class Trade(msgspec.Struct, frozen=True, kw_only=True):
     """One trade.

@@ -23,8 +23,9 @@ import trio
 
 from actors.errors import Overloaded, RateLimited, UnknownGroup
 from actors.exchanges.base import RateLimit
-from actors.messages import AcquirePermit, GetLimits, GroupLimits, Permit, ReleasePermit
+from actors.messages import AcquirePermit, GetLimits, Permit, ReleasePermit
 from actors.pauses import Pause, PauseRules
+from actors.reports import GroupLimits
 from actors.slots import GroupLedger, GroupSnapshot, SlotRules
 from actors.waiting import WaitingLine
 from runtime.core.actor import Actor
@@ -138,6 +139,8 @@ class RateLimiterActor(Actor):
         for name, limit in self._limits.items():
             ledger = self._restore(name, limit, now_s)
             self._groups[name] = _Group(name, ledger, waiting_max=self._waiting_max)
+            # So that a crash before the first request does not start the same wait again.
+            self._writer.put(name, ledger.snapshot())
         address = GroupLedger.restored(
             RateLimit(requests=1), self._rules, self._table.get(ADDRESS), now_s
         )

@@ -17,15 +17,23 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AsyncExitStack
 from typing import Any, Literal, NamedTuple
 
 import msgspec
 import trio
 
 from actors.errors import Overloaded, StoreCorrupt, StoreError, StoreUnavailable
-from actors.messages import GetStoreStatistics, ReadCoverage, ReadStored, StoreWrite, WriteStored
-from actors.stores.base import CandleStore
+from actors.messages import (
+    GetHealth,
+    GetStoreStatistics,
+    ReadCoverage,
+    ReadStored,
+    StoreWrite,
+    WriteStored,
+)
+from actors.reports import Health
+from actors.stores.base import CandleStore, OpenStore
 from actors.stores.checks import check_window, check_write
 from runtime.core.actor import Actor
 from runtime.core.backoff import Backoff
@@ -33,7 +41,6 @@ from runtime.core.errors import UnhandledRequest
 from runtime.core.mailbox import Reply
 from runtime.core.message import Request
 
-OpenStore = Callable[[], AbstractAsyncContextManager[CandleStore]]
 Read = Callable[[CandleStore], Awaitable[object]]
 State = Literal["open", "failing", "away"]
 
@@ -163,6 +170,8 @@ class StoreActor(Actor):
                 self._accept_read(lambda store: store.coverage(request.series))
             case GetStoreStatistics():
                 self._accept_read(lambda store: store.statistics())
+            case GetHealth():
+                return self._health()
             case WriteStored():
                 check_write(request.write)
                 self._accept_write(request.write)
@@ -184,6 +193,13 @@ class StoreActor(Actor):
             reads_waiting=self._reads_waiting,
             writes_waiting=len(self._queue),
             last_corrupt=self._last_corrupt,
+        )
+
+    def _health(self) -> Health:
+        states: dict[State, Literal["ok", "degraded", "away"]]
+        states = {"open": "ok", "failing": "degraded", "away": "away"}
+        return Health(
+            name="store", state=states[self._state], reason="; ".join(self._troubles.values())
         )
 
     # -------------------------------------------------------------- reads

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from actors.messages import METHODS as MARKET_METHODS
+from actors.reports import Health
 from runtime.core.message import Request
 
 
@@ -60,6 +61,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
       state_dir: Folder of the database and the lock.
       store: Where candles are kept: `sqlite` or `memory`.
       exchanges: The exchanges that are served.
+      health: How the store and each exchange are doing.
       actors: The tree, in the order in which it starts.
     """
 
@@ -71,6 +73,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     state_dir: str
     store: str
     exchanges: tuple[ExchangeStatus, ...]
+    health: tuple[Health, ...]
     actors: tuple[ActorStatus, ...]
 
 

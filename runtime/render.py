@@ -215,6 +215,19 @@ def _status(result: Result) -> Iterable[Any]:
         ]
     )
     yield _table(
+        ("depends on", "state", "why", "last worked (UTC)"),
+        (
+            (
+                each["name"],
+                each["state"],
+                each["reason"],
+                "" if each["since_ms"] is None else time_utc(each["since_ms"]),
+            )
+            for each in result["health"]
+        ),
+        left=3,
+    )
+    yield _table(
         ("actor", "state", "up", "restarts", "queued", "peak", "last crash"),
         (
             (

@@ -22,6 +22,7 @@ from runtime.core.tree import open_tree
 
 if TYPE_CHECKING:
     from actors.sandbox.exchange import SandboxExchange
+    from actors.stores.base import OpenStore
     from runtime.application import Application
 
 # 2026-01-01T00:00:00Z, a Thursday.
@@ -79,6 +80,7 @@ async def open_rehearsal(
     latency_s: float = 0.05,
     jitter_s: float = 0.0,
     seed: int = 0,
+    open_store: OpenStore | None = None,
     **cache: Any,
 ) -> AsyncIterator[Application]:
     """Run a whole runtime against a sandbox exchange in this process: no socket, no thread.
@@ -90,6 +92,7 @@ async def open_rehearsal(
       latency_s: How long a request and its answer are under way together, in seconds.
       jitter_s: How much longer, at most, each way may take.
       seed: Of its source of chance, and of the jitter.
+      open_store: In place of a store in memory.
       cache: Settings of the section `cache` that differ from the defaults.
     """
     from actors.exchanges.http import open_http_sender  # noqa: PLC0415 - only for rehearsals
@@ -108,6 +111,7 @@ async def open_rehearsal(
         listen=False,
         clock=clock,
         rng=rng,
+        open_store=open_store,
         senders={
             "upbit": lambda: open_http_sender(
                 "http://sandbox.invalid", timeout_s=10, connections_max=64, transport=transport

@@ -17,7 +17,6 @@ import trio.testing
 from actors.candles import Candles, Missing
 from actors.errors import ExchangeUnavailable, RateLimited, UnknownMarket
 from actors.messages import (
-    CacheReport,
     GetCache,
     GetCandles,
     GetLimits,
@@ -26,10 +25,9 @@ from actors.messages import (
     GetTicker,
     GetTickers,
     GetTrades,
-    GroupLimits,
-    SeriesReport,
 )
 from actors.quotes import BookLevel, MarketInfo, OrderBook, Ticker, Trade
+from actors.reports import CacheReport, GroupLimits, Health, SeriesReport
 from actors.series import Series
 from runtime.config import ControlSettings
 from runtime.connection import Answer, AtOnce
@@ -167,6 +165,7 @@ def sample_status() -> Status:
         state_dir="state",
         store="sqlite",
         exchanges=(exchange,),
+        health=(Health(name="upbit", state="away", reason="no answer", since_ms=NEW_YEAR_MS),),
         actors=(actor,),
     )
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from actors.messages import (
-    CacheReport,
     GetCache,
     GetCandles,
     GetLimits,
@@ -25,9 +24,9 @@ from actors.messages import (
     GetTicker,
     GetTickers,
     GetTrades,
-    GroupLimits,
 )
 from actors.quotes import MarketInfo, OrderBook, Ticker, Trade
+from actors.reports import CacheReport, GroupLimits
 from actors.series import Market, Series
 from actors.timeframes import Timeframe
 from runtime.core.message import Request

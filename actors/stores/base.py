@@ -7,12 +7,14 @@ Nothing unproven is ever on disk, so whatever is read back can be believed.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 
 import msgspec
 
 from actors.coverage import Coverage
-from actors.messages import StoredCandles, StoreStatistics, StoreWrite
+from actors.messages import StoredCandles, StoreWrite
+from actors.reports import StoreStatistics
 from actors.series import Series
 
 
@@ -116,3 +118,7 @@ class CandleStore(ABC):
     @abstractmethod
     async def aclose(self) -> None:
         """Release everything; a second call does nothing."""
+
+
+OpenStore = Callable[[], AbstractAsyncContextManager[CandleStore]]
+"""Opens a store for as long as a block runs; entered and left in different tasks."""

@@ -15,7 +15,8 @@ import trio
 from actors.candles import Candles
 from actors.coverage import BEGINNING_MS, Coverage, Span
 from actors.errors import StoreUnavailable
-from actors.messages import StoredCandles, StoreStatistics, StoreWrite
+from actors.messages import StoredCandles, StoreWrite
+from actors.reports import StoreStatistics
 from actors.series import Series
 from actors.stores.base import CandleStore, SeriesUse
 from actors.stores.checks import check_window, check_write

@@ -17,7 +17,8 @@ from typing import TypeVar
 from actors.candles import Candles
 from actors.coverage import Coverage, Span
 from actors.errors import StoreError
-from actors.messages import StoredCandles, StoreStatistics, StoreWrite
+from actors.messages import StoredCandles, StoreWrite
+from actors.reports import StoreStatistics
 from actors.series import Series
 from actors.stores import sqlite_rows
 from actors.stores.base import CandleStore, SeriesUse

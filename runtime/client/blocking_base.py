@@ -6,8 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeVar
 
-from actors.messages import CacheReport, GetCache, GetLimits, GroupLimits
+from actors.messages import GetCache, GetLimits
 from actors.quotes import MarketInfo, OrderBook, Ticker, Trade
+from actors.reports import CacheReport, GroupLimits
 from runtime.client.requests import (
     TIMEOUT_S,
     Time,

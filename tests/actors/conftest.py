@@ -10,8 +10,9 @@ import pytest
 import trio
 
 from actors.exchanges.base import RateLimit
-from actors.messages import AcquirePermit, GetLimits, GroupLimits, Permit, Priority, ReleasePermit
+from actors.messages import AcquirePermit, GetLimits, Permit, Priority, ReleasePermit
 from actors.rate_limiter import LimiterStatistics, RateLimiterActor
+from actors.reports import GroupLimits
 from actors.slots import GroupSnapshot
 from runtime.core.mailbox import MailboxSpec
 from runtime.core.message import Event

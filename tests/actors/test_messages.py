@@ -9,14 +9,14 @@ from typing import Any, get_type_hints
 import msgspec
 import pytest
 
-from actors import messages, quotes
+from actors import messages, quotes, reports
 from actors.candles import Candles
 from actors.coverage import Coverage
 from runtime.core.message import Event, Request
 
 STRUCTS = [
     each
-    for module in (messages, quotes)
+    for module in (messages, quotes, reports)
     for each in vars(module).values()
     if inspect.isclass(each)
     and issubclass(each, msgspec.Struct)

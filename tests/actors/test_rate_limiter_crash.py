@@ -60,6 +60,15 @@ async def test_those_who_wait_in_a_crash_are_told_and_may_ask_again(
     assert trio.current_time() >= 2.5 + HOLD_S
 
 
+async def test_a_crash_does_not_start_the_first_wait_again(open_limiter: OpenLimiter) -> None:
+    """The wait is for what was before this process; a crash within it adds nothing to that."""
+    async with open_limiter(past_s=0.5) as limiter:
+        limiter.crash()
+        await limiter.acquire("ticker")
+
+    assert trio.current_time() == pytest.approx(HOLD_S)
+
+
 async def test_a_corrupt_ledger_counts_as_a_budget_just_spent(limiter: OpenedLimiter) -> None:
     """Too careful for a moment, rather than refused by the exchange."""
     await limiter.acquire()

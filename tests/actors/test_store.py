@@ -167,7 +167,7 @@ async def test_a_read_whose_caller_has_gone_is_not_made(disk: Disk) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(store.call, read())
             await trio.testing.wait_all_tasks_blocked()
-            with pytest.raises(CallTimeout):
+            with pytest.raises(CallTimeout, match="did not answer ReadStored"):
                 await store.call(read(), timeout_s=0.5)
         await trio.sleep(5)
 
@@ -178,7 +178,7 @@ async def test_a_write_whose_caller_has_gone_is_made(disk: Disk) -> None:
     """Its rows are as true as they were."""
     disk.takes_s = 1.0
     async with open_actor(Probe(disk)) as store:
-        with pytest.raises(CallTimeout):
+        with pytest.raises(CallTimeout, match="did not answer WriteStored"):
             await store.call(write(), timeout_s=0.5)
         await trio.sleep(5)
 
@@ -326,7 +326,7 @@ async def test_a_defect_is_a_crash_that_loses_nothing_that_was_answered(disk: Di
     async with open_actor(Probe(disk)) as store:
         await store.call(write())
         disk.cannot_read = LookupError("a defect")
-        with pytest.raises(ActorRestarted):
+        with pytest.raises(ActorRestarted, match="ended before it answered"):
             await store.call(read())
         disk.cannot_read = None
         await trio.sleep(1)

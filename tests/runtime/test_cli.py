@@ -177,7 +177,7 @@ def test_wrong_usage_is_explained_with_code_2(
     arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Before anybody is asked."""
-    with pytest.raises(SystemExit) as caught:
+    with pytest.raises(SystemExit, match="2") as caught:
         run(arguments)
 
     assert caught.value.code == 2
@@ -353,7 +353,7 @@ def test_reader_that_has_seen_enough_is_no_error(path: Path) -> None:
 
 def test_help_names_every_command_and_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     """The first thing a stranger types."""
-    with pytest.raises(SystemExit) as caught:
+    with pytest.raises(SystemExit, match="0") as caught:
         run(["--help"])
 
     out = capsys.readouterr().out

@@ -21,8 +21,9 @@ from actors.exchanges.clock import ExchangeClock
 from actors.exchanges.http import open_http_sender
 from actors.exchanges.throttled import ThrottledExchange
 from actors.exchanges.upbit.adapter import UpbitAdapter
-from actors.messages import GetLimits, GroupLimits
+from actors.messages import GetLimits
 from actors.rate_limiter import RateLimiterActor
+from actors.reports import GroupLimits
 from actors.slots import GroupSnapshot
 from runtime.core.clock import TrioClock
 from runtime.core.mailbox import MailboxSpec

@@ -143,7 +143,7 @@ async def test_serving_says_where_and_what(
     with trio.fail_after(5):
         out, err = "", ""
         while "REST_URL" not in err:
-            await trio.sleep(0.001)
+            await trio.lowlevel.checkpoint()
             printed = capsys.readouterr()
             out, err = out + printed.out, err + printed.err
     head, _, url = out.strip().rpartition(" ")

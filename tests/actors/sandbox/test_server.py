@@ -133,7 +133,7 @@ async def test_a_client_that_does_not_read_is_let_go(exchange: SandboxExchange) 
                 await stream.send_all(request)
 
     async with open_sandbox_server(exchange, idle_s=0.05) as server:
-        with trio.fail_after(5), pytest.raises(trio.BrokenResourceError):
+        with trio.fail_after(5), pytest.raises(trio.BrokenResourceError, match="broken"):
             await flood()
         async with httpx.AsyncClient() as client:
             assert (await client.get(f"{server.url}/v1/market/all")).status_code == 200
@@ -178,10 +178,10 @@ async def test_faults_reach_the_wire(exchange: SandboxExchange) -> None:
         with pytest.raises(httpx.RemoteProtocolError, match="without sending complete"):
             await client.get(url)
         exchange.faults.switch_on(Fault.HANG, times=1)
-        with pytest.raises(httpx.ReadTimeout):
+        with pytest.raises(httpx.ReadTimeout, match=r"^$"):
             await client.get(url, timeout=0.05)
         exchange.faults.switch_on(Fault.AWAY)
-        with pytest.raises(httpx.TransportError):
+        with pytest.raises(httpx.TransportError, match=r"disconnected|closed|reset|^$"):
             await client.get(url)
         exchange.faults.switch_off()
         assert (await client.get(url)).status_code == 200

@@ -88,7 +88,7 @@ async def test_an_exchange_that_is_away_cannot_be_connected_to(
 ) -> None:
     """And nothing is counted."""
     running.faults.switch_on(Fault.AWAY)
-    with pytest.raises(httpx.ConnectError):
+    with pytest.raises(httpx.ConnectError, match="All connection attempts failed"):
         await client.get(MINUTES)
     assert running.calls() == 0
 

@@ -1,0 +1,144 @@
+"""`QuoteDesk`: what changes by the moment (tickers, order books, trades), fetched once for all.
+
+Whoever asks for a key that was asked for a moment ago gets that answer; whoever asks while it is
+being fetched waits for the same fetch; keys wanted at the same time go out in one request, as many
+as the exchange takes. Lives inside the CacheActor.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import trio
+
+from actors.errors import MarketDataError, UnknownMarket
+from runtime.core.clock import Clock
+from runtime.core.errors import ActorError
+from runtime.core.mailbox import Reply
+from runtime.core.table import TableWriter
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """A value and when it was asked for, on `Clock.now_s`."""
+
+    value: Any
+    asked_s: float
+
+
+QuoteKey = tuple[str, str]
+"""What it is (`ticker`, `orderbook`, …) and which market, by the exchange's code."""
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    keys: tuple[QuoteKey, ...]
+    since_s: float
+    reply: Reply
+    compose: Callable[[Sequence[Any]], object]
+
+
+class QuoteDesk:
+    """One kind of quote of one exchange.
+
+    Args:
+      fetch: Fetches the values of some codes, at most `batch_max`, in one request.
+      batch_max: Most codes in one request.
+      writer: Where answers are published for readers.
+      peek: Reads what is published.
+      clock: Where time is read.
+      gather_s: How long to wait for others to join a request.
+    """
+
+    def __init__(
+        self,
+        fetch: Callable[[Sequence[str]], Awaitable[Mapping[str, Quote]]],
+        *,
+        batch_max: int,
+        writer: TableWriter[QuoteKey, Quote],
+        peek: Callable[[QuoteKey], Quote | None],
+        clock: Clock,
+        gather_s: float,
+    ) -> None:
+        self._fetch = fetch
+        self._batch_max = batch_max
+        self._writer = writer
+        self._peek = peek
+        self._clock = clock
+        self._gather_s = gather_s
+        self._waiters: list[_Waiter] = []
+        self.running = False
+
+    def add(
+        self,
+        keys: tuple[QuoteKey, ...],
+        reply: Reply,
+        *,
+        max_age_s: float,
+        compose: Callable[[Sequence[Any]], object],
+    ) -> None:
+        """Let `reply` be answered with `compose` of the values of `keys`, in their order."""
+        since_s = self._clock.now_s() - max_age_s
+        self._waiters.append(_Waiter(keys, since_s, reply, compose))
+
+    async def run(self) -> None:
+        """Fetch until nobody waits any more."""
+        await trio.sleep(self._gather_s)
+        while keys := self._answer_all():
+            await self._fetch_batch(keys[: self._batch_max])
+        self.running = False
+
+    def _answer_all(self) -> list[QuoteKey]:
+        """Answer whom the table can answer; return the keys that the others lack, oldest first."""
+        lacking: dict[QuoteKey, None] = {}
+        for waiter in list(self._waiters):
+            quotes = [self._young(key, waiter.since_s) for key in waiter.keys]
+            if waiter.reply.abandoned:
+                self._waiters.remove(waiter)
+            elif None in quotes:
+                stale = (k for k, quote in zip(waiter.keys, quotes, strict=True) if quote is None)
+                lacking.update(dict.fromkeys(stale))
+            else:
+                self._waiters.remove(waiter)
+                values = [quote.value for quote in quotes if quote is not None]
+                waiter.reply.send(waiter.compose(values))
+        return list(lacking)
+
+    def _young(self, key: QuoteKey, since_s: float) -> Quote | None:
+        quote = self._peek(key)
+        return quote if quote is not None and quote.asked_s >= since_s else None
+
+    async def _fetch_batch(self, keys: list[QuoteKey]) -> None:
+        try:
+            quotes = await self._fetch([code for _, code in keys])
+        except UnknownMarket as error:
+            if len(keys) == 1:
+                self._fail(keys, error)
+                return
+            # One bad code fails the whole request, and the exchange does not say which one it is.
+            # Halving finds it in a few requests; each code alone would take as many as there are.
+            half = len(keys) // 2
+            await self._fetch_batch(keys[:half])
+            await self._fetch_batch(keys[half:])
+            return
+        except (MarketDataError, ActorError) as error:
+            self._fail(keys, error)
+            return
+        for key in keys:
+            if key[1] in quotes:
+                self._writer.put(key, quotes[key[1]])
+        left_out = [key for key in keys if key[1] not in quotes]
+        if left_out:
+            codes = " ".join(code for _, code in left_out)
+            self._fail(left_out, UnknownMarket(f"the exchange has nothing for {codes}"))
+
+    def _fail(self, keys: Sequence[QuoteKey], error: Exception) -> None:
+        """Give the error to all who lack one of `keys`."""
+        failed = set(keys)
+        for waiter in list(self._waiters):
+            if not failed.isdisjoint(waiter.keys):
+                self._waiters.remove(waiter)
+                waiter.reply.fail(copy.copy(error))

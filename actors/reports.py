@@ -1,0 +1,150 @@
+"""What actors report about themselves: frozen figures, each field with its unit."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+
+class GroupLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """One rate-limit group of one exchange, at this moment.
+
+    Attributes:
+      exchange: The exchange.
+      group: The exchange's own name for the group.
+      requests: How many requests we allow ourselves in any `period_s`.
+      period_s: The window, in seconds.
+      in_flight: Requests sent and not yet answered.
+      held: Slots in use: in flight, or answered less than a window ago.
+      queued: Requests waiting for a slot.
+      next_free_s: Seconds until a request asked for now could be sent, behind those queued.
+      paused_s: Seconds until a pause that the exchange imposed ends; 0 if there is none.
+      server_remaining: What the exchange last said was left in its window; None if nothing yet.
+      granted: Requests let through since start.
+      rejected: Answers 429 or 418 since start.
+    """
+
+    exchange: str
+    group: str
+    requests: int
+    period_s: float
+    in_flight: int
+    held: int
+    queued: int
+    next_free_s: float
+    paused_s: float
+    server_remaining: int | None
+    granted: int
+    rejected: int
+
+
+class SeriesReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One series in memory.
+
+    Attributes:
+      market: The market.
+      timeframe: The timeframe.
+      candles: How many candles are in memory.
+      from_ms: Opening time of the oldest of them; None if there are none.
+      to_ms: Opening time of the newest of them; None if there are none.
+      reads: Answers given straight from memory.
+    """
+
+    market: str
+    timeframe: str
+    candles: int
+    from_ms: int | None
+    to_ms: int | None
+    reads: int
+
+
+class CacheCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the cache of one exchange has done since it was started.
+
+    Attributes:
+      memory_answers: Candle requests that reached the actor and needed nothing but memory.
+      store_answers: Those for which the store was enough.
+      exchange_answers: Those for which the exchange was asked.
+      failures: Those that ended in an error.
+      pages: Candle pages fetched from the exchange.
+      evicted: Series pushed out of memory by the bound.
+      bytes: Memory the candles take, in bytes.
+      waiting: Requests waiting for data now.
+    """
+
+    memory_answers: int
+    store_answers: int
+    exchange_answers: int
+    failures: int
+    pages: int
+    evicted: int
+    bytes: int
+    waiting: int
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """How a part of the runtime, or what it depends on, is doing.
+
+    Attributes:
+      name: What it is about: `store`, or the name of an exchange.
+      state: `ok`; `degraded` if some of what it does fails; `away` if it cannot be reached;
+        `unknown` if nothing has been asked of it yet.
+      reason: What is wrong, in words; empty if nothing is.
+      since_ms: When it last worked, on our wall clock in UTC milliseconds; None if not known.
+    """
+
+    name: str
+    state: Literal["ok", "degraded", "away", "unknown"]
+    reason: str = ""
+    since_ms: int | None = None
+
+
+class CacheReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The cache of all exchanges, since start.
+
+    Attributes:
+      series: What is in memory.
+      bytes: Memory the candles take, in bytes.
+      bytes_max: The bound on it.
+      evicted: Series pushed out of memory by the bound.
+      memory_answers: Candle requests answered from memory.
+      store_answers: Candle requests for which the store was enough.
+      exchange_answers: Candle requests for which the exchange was asked.
+      failures: Candle requests that ended in an error.
+      pages: Candle pages fetched from the exchange.
+      store_bytes: Size of the database, in bytes; None if it is kept in memory or away.
+      store_candles: Candles in the database; None if it is away.
+    """
+
+    series: tuple[SeriesReport, ...]
+    bytes: int
+    bytes_max: int
+    evicted: int
+    memory_answers: int
+    store_answers: int
+    exchange_answers: int
+    failures: int
+    pages: int
+    store_bytes: int | None
+    store_candles: int | None
+
+
+class StoreStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """How much a store holds and has done.
+
+    Attributes:
+      series: Number of series.
+      candles: Number of candles.
+      bytes: Size of the database, in bytes; None if it has none.
+      reads: Reads since the store was opened.
+      writes: Rows of `StoreWrite` taken since the store was opened.
+      commits: Transactions they were written in.
+    """
+
+    series: int
+    candles: int
+    bytes: int | None
+    reads: int
+    writes: int
+    commits: int

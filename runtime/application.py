@@ -1,0 +1,240 @@
+"""The runtime as an object: opened around a block, with everything released when the block ends."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import trio
+
+from actors.router import MarketRouter
+from actors.stores.base import OpenStore
+from runtime.client.embedded import EmbeddedClient
+from runtime.config import Settings, load_settings
+from runtime.control import ControlActor
+from runtime.core.actor import Actor
+from runtime.core.child import ChildInfo
+from runtime.core.clock import Clock, SystemClock
+from runtime.core.message import Request
+from runtime.core.tree import open_tree
+from runtime.lock import hold_lock
+from runtime.messages import ActorStatus, ExchangeStatus, GetStatus, Status, Stop, Stopping
+from runtime.origin import check_origin
+from runtime.paths import ensure_private_dir, socket_path, state_dir
+from runtime.transport_trio import LocalListener
+from runtime.wiring import OpenSender, Wired, wire
+
+# How long the runtime itself works on one request from the socket; a client may give up earlier.
+ANSWER_TIMEOUT_S = 120.0
+
+
+class Application:
+    """A running runtime. Made by `open_application`.
+
+    Attributes:
+      market: Asks it, from inside the process.
+      stop_requested: Set when somebody asked it over the socket to stop.
+      socket: Path of the local socket; None if it listens to nobody.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        folder: Path,
+        socket: Path | None,
+        clock: Clock,
+        senders: Mapping[str, OpenSender] | None,
+        open_store: OpenStore | None,
+    ) -> None:
+        self.stop_requested = trio.Event()
+        self.socket = socket
+        self._settings = settings
+        self._folder = folder
+        self._clock = clock
+        self._started_ms = clock.utc_ms()
+        self._started_s = clock.now_s()
+        self.wired: Wired = wire(
+            settings,
+            state_dir=folder,
+            clock=clock,
+            senders=senders,
+            open_store=open_store,
+            control=None if socket is None else self._control,
+        )
+        self.market = EmbeddedClient(self.answer, self.wired.router.from_memory)
+
+    async def answer(self, request: Request[Any], timeout_s: float = ANSWER_TIMEOUT_S) -> Any:
+        """Return the answer to any message there is; errors as in `MarketRouter.answer`."""
+        match request:
+            case GetStatus():
+                return await self.status()
+            case Stop():
+                self.stop_requested.set()
+                return Stopping(pid=os.getpid())
+            case _:
+                return await self.wired.router.answer(request, timeout_s=timeout_s)
+
+    def _at_once(self, request: Request[Any]) -> object | None:
+        if isinstance(request, GetStatus | Stop):
+            return None
+        return self.wired.router.at_once(request)
+
+    async def status(self) -> Status:
+        """Return how the runtime is, and every actor in it."""
+        upbit = self._settings.exchanges.upbit
+        exchanges = (
+            ExchangeStatus(name="upbit", rest_url=upbit.rest_url, stream_url=upbit.stream_url),
+        )
+        return Status(
+            version=_version(),
+            pid=os.getpid(),
+            started_ms=self._started_ms,
+            uptime_s=self._clock.now_s() - self._started_s,
+            socket="" if self.socket is None else str(self.socket),
+            state_dir=str(self._folder),
+            store=self._settings.store.kind,
+            exchanges=exchanges if upbit.enabled else (),
+            health=await self.wired.router.health(),
+            actors=tuple(_flatten(self.wired.root.describe())),
+        )
+
+    def _control(self, router: MarketRouter) -> Actor:
+        path = self.socket
+        assert path is not None, "wired only when there is a socket"
+        return ControlActor(
+            self.answer,
+            open_listener=lambda: LocalListener(path),
+            settings=self._settings.control,
+            at_once=self._at_once,
+            validate=router.validate,
+            version=_version(),
+        )
+
+
+@asynccontextmanager
+async def open_application(
+    settings: Settings,
+    *,
+    listen: bool,
+    sandbox: bool = False,
+    clock: Clock | None = None,
+    rng: random.Random | None = None,
+    senders: Mapping[str, OpenSender] | None = None,
+    open_store: OpenStore | None = None,
+) -> AsyncIterator[Application]:
+    """Run a runtime for as long as the block runs.
+
+    Args:
+      settings: Its settings.
+      listen: Whether to serve the local socket.
+      sandbox: Whether to run a sandbox exchange beside it and use that instead of the real one. Its
+        data is kept in a folder of its own.
+      clock: Where time is read.
+      rng: Where chance comes from.
+      senders: In place of the network, by exchange: for tests and simulations.
+      open_store: In place of the database that the settings name: for the same.
+
+    Raises:
+      SettingsError: A setting cannot work, or another runtime has the state folder.
+      StartFailed: An actor did not start.
+    """
+    clock = clock or SystemClock()
+    folder = state_dir(settings)
+    async with AsyncExitStack() as stack:
+        if sandbox:
+            folder = folder / "sandbox"
+            settings = await stack.enter_async_context(_beside_sandbox(settings, clock))
+        ensure_private_dir(folder)
+        stack.enter_context(hold_lock(folder))
+        if settings.store.kind != "memory":
+            check_origin(folder, {"upbit": settings.exchanges.upbit.rest_url})
+        application = Application(
+            settings,
+            folder=folder,
+            socket=socket_path(settings) if listen else None,
+            clock=clock,
+            senders=senders,
+            open_store=open_store,
+        )
+        await stack.enter_async_context(
+            open_tree(
+                application.wired.root,
+                clock=clock,
+                rng=rng or random.Random(),  # noqa: S311 - spreads waits, guards nothing
+                registry=application.wired.registry,
+            )
+        )
+        yield application
+
+
+@asynccontextmanager
+async def open_runtime(
+    settings: Settings | None = None,
+    *,
+    config: str | os.PathLike[str] | None = None,
+    sandbox: bool = False,
+    listen: bool = False,
+) -> AsyncIterator[EmbeddedClient]:
+    """Run a runtime inside a bot on trio, for as long as the block runs.
+
+    Args:
+      settings: Its settings; if not given, those of `config`, or of `config.toml` in the working
+        directory, and of the environment.
+      config: A settings file.
+      sandbox: Whether to use a sandbox exchange of its own instead of the real one.
+      listen: Whether to serve the local socket to other processes as well.
+
+    Raises:
+      SettingsError: A setting cannot work, or another runtime has the state folder: then
+        `connect()` or `open_client()` to that one.
+      StartFailed: An actor did not start.
+    """
+    if settings is None:
+        settings = load_settings(None if config is None else Path(config))
+    async with open_application(settings, listen=listen, sandbox=sandbox) as application:
+        yield application.market
+
+
+@asynccontextmanager
+async def _beside_sandbox(settings: Settings, clock: Clock) -> AsyncIterator[Settings]:
+    """Run a sandbox exchange and return settings that name it."""
+    # Only here: a runtime without a sandbox needs nothing of it.
+    from actors.sandbox.main import open_default_sandbox  # noqa: PLC0415
+
+    async with open_default_sandbox(clock=clock) as url:
+        upbit = msgspec.structs.replace(settings.exchanges.upbit, rest_url=url, enabled=True)
+        exchanges = msgspec.structs.replace(settings.exchanges, upbit=upbit)
+        yield msgspec.structs.replace(settings, exchanges=exchanges)
+
+
+def _version() -> str:
+    try:
+        return version("marketd")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _flatten(children: tuple[ChildInfo, ...]) -> list[ActorStatus]:
+    rows: list[ActorStatus] = []
+    for child in children:
+        rows.append(
+            ActorStatus(
+                name=child.name,
+                state=child.state,
+                incarnation=child.incarnation,
+                uptime_s=child.uptime_s,
+                restarts=child.restarts,
+                queued=child.queued,
+                queued_peak=child.queued_max,
+                last_crash=child.last_crash or None,
+            )
+        )
+        rows += _flatten(child.children)
+    return rows
