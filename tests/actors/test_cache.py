@@ -193,7 +193,7 @@ def _pages(times: Sequence[int], needs: Sequence[tuple[int, int]]) -> int:
 
 
 @given(st.lists(QUESTIONS, min_size=1, max_size=10))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_any_batch_is_answered_with_the_truth_in_the_fewest_pages(
     markets: tuple[SandboxMarket, ...],
     shown: dict[tuple[str, str], Candles],
@@ -314,7 +314,7 @@ async def test_seconds_reach_back_three_months() -> None:
 
 
 @given(st.randoms(use_true_random=False))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_around_the_border_of_a_candle_nothing_unfinished_is_called_closed(
     markets: tuple[SandboxMarket, ...], chance: random.Random
 ) -> None:

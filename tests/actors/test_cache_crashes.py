@@ -79,7 +79,7 @@ async def one_caller(stage: Rehearsal, chance: random.Random, outcomes: Counter[
 
 @given(st.randoms(use_true_random=False))
 @settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_whoever_dies_every_caller_gets_one_answer_or_one_error(
     opened: Open, chance: random.Random

@@ -184,14 +184,14 @@ def check_known(learner: Learner) -> None:
 
 
 @given(WORLDS)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_nothing_is_stored_that_is_not_so(world: World) -> None:
     """What is proven is believed for ever, so a single mistake would never be found."""
     walk(world, check_kept)
 
 
 @given(WORLDS)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_memory_holds_the_newest_rows_without_a_hole(world: World) -> None:
     """Readers are answered from it without a second look."""
     walk(world, check_known)
@@ -241,7 +241,7 @@ def expected(learner: Learner, query: CandleQuery) -> tuple[list[Candle], set[in
 
 
 @given(WORLDS)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_answers_from_memory_are_the_truth_or_none(world: World) -> None:
     """And `missing` names exactly the periods that have ended and are not known."""
 
@@ -274,7 +274,7 @@ def _times(world: World, gap: tuple[int, int, str]) -> list[int]:
 
 
 @given(WORLDS)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_memory_answers_what_it_has(world: World) -> None:
     """Never answering would be safe as well, and useless."""
 
@@ -289,6 +289,3 @@ def test_memory_answers_what_it_has(world: World) -> None:
                 assert answer is not None or (query.start_ms or 0) > known.limit_ms
 
     walk(world, check)
-
-
-# ---------------------------------------------------------------------- examples
