@@ -220,7 +220,7 @@ class CacheActor(Actor):
                 fetch,
                 batch_max=batch_max,
                 writer=writer,
-                peek=self._tables.quotes.get,
+                table=self._tables.quotes,
                 clock=self.context.clock,
                 gather_s=self._policy.load.gather_s,
             )

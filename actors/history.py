@@ -142,7 +142,8 @@ class SeriesHistory:
         try:
             await self._store.call(WriteStored(write=write), timeout_s=_STORE_TIMEOUT_S)
         except (MarketDataError, ActorError) as error:
-            _log.warning("%s: a page could not be stored: %s", self.series, error)
+            # The store says so once, and when it is over; here it would be a line a page.
+            _log.debug("%s: a page could not be stored: %s", self.series, error)
             saved = False
         if saved and not self._store_failed:
             self._stored = (self._stored or Coverage()).add(span)

@@ -136,7 +136,10 @@ class Known:
 
     def answer(self, query: CandleQuery, *, now_s: float, now_ms: int) -> Candles | None:
         """Return the answer to `query` if memory alone can give it, else None."""
-        end_ms = query.end_ms
+        end_ms, timeframe = query.end_ms, self.series.timeframe
+        if end_ms is not None and end_ms > timeframe.shift_ms(timeframe.floor_ms(now_ms), 1):
+            # In the exchange's future, although memory has it: its clock has been set back.
+            return None
         if end_ms is None or end_ms > self.proven_ms:
             if not self.is_fresh(query, now_s=now_s, now_ms=now_ms):
                 return None
@@ -282,8 +285,10 @@ def learn(
       asked_s: When it was asked for, on `Clock.now_s`.
       rows_max: Bound on closed rows.
     """
-    if known is None or lesson.proven.start_ms > known.proven_ms:
-        # Nothing before, or a hole between: only what comes after the hole is the newest.
+    if known is None or _is_set_back(known, page) or lesson.proven.start_ms > known.proven_ms:
+        # Nothing before, or a hole between: only what comes after the hole is the newest. Or the
+        # exchange's clock was set back, as when a rehearsal begins anew: what memory holds of its
+        # future must not be told.
         known = _known(lesson.closed, lesson.open, lesson.proven)
     elif lesson.proven and lesson.proven.end_ms >= known.from_ms:
         closed = known.candles.slice(0, known.closed_rows).merge(lesson.closed)
@@ -302,6 +307,12 @@ def learn(
             _known(closed, tail, known.span), asked_s=asked_s, observed_ms=page.observed_ms
         )
     return _trim(known, rows_max)
+
+
+def _is_set_back(known: Known, page: CandlePage) -> bool:
+    timeframe = known.series.timeframe
+    now_ms = timeframe.shift_ms(timeframe.floor_ms(page.observed_ms), 1)
+    return page.to_ms is None and known.proven_ms > now_ms
 
 
 FOREVER_MS = 1 << 62

@@ -26,7 +26,7 @@ from actors.errors import (
     MarketDataError,
     Overloaded,
 )
-from actors.exchanges.base import ExchangeAdapter
+from actors.exchanges.base import CandlePage, ExchangeAdapter
 from actors.exchanges.clock import ExchangeClock
 from actors.exchanges.throttled import ThrottledExchange
 from actors.history import SeriesHistory, StoreLeft
@@ -258,11 +258,12 @@ class SeriesLoader:
 
     def _is_unsettled(self, end_ms: int, coverage: Coverage) -> bool:
         """Return whether a window up to `end_ms` reaches into what cannot be final yet."""
-        settled_ms = self._parts.exchange_clock.utc_ms() - round(self._policy.settle_s * 1000)
-        return (
-            end_ms > self._timeframe.floor_ms(settled_ms)
-            and coverage.reach_back_ms(end_ms) == end_ms
-        )
+        now_ms = self._parts.exchange_clock.utc_ms()
+        if end_ms > self._timeframe.shift_ms(self._timeframe.floor_ms(now_ms), 1):
+            # The future, though it may be proven: then the exchange's clock was set back.
+            return True
+        settled_ms = self._timeframe.floor_ms(now_ms - round(self._policy.settle_s * 1000))
+        return end_ms > settled_ms and coverage.reach_back_ms(end_ms) == end_ms
 
     def _is_fresh(self, waiter: _Waiter, known: Known) -> bool:
         # Measured from when the caller asked: what was fetched while it waited is fresh for it.
@@ -313,6 +314,7 @@ class SeriesLoader:
         fetched = await self._parts.gate.fetch(call, timeout_s=self._policy.page_timeout_s)
         page = fetched.value
         self._parts.count("page")
+        self._refuse_foresight(page)
         before = self._history.coverage()
         lesson = read_page(
             page,
@@ -327,6 +329,17 @@ class SeriesLoader:
             await self._nothing_learnt(wanted.to_ms)
         else:
             self._fruitless = 0
+
+    def _refuse_foresight(self, page: CandlePage) -> None:
+        """Raise `MalformedPayload` if a page has candles that open in the exchange's own future."""
+        times = page.candles.open_time_ms
+        if not len(times) or not self._parts.exchange_clock.observed:
+            return
+        if times[-1] > page.observed_ms + _SKEW_MS:
+            raise MalformedPayload(
+                f"{self.series.market.exchange} says it is {format_time_ms(page.observed_ms)}, and "
+                f"sent a candle of {self.series} that opens {format_time_ms(int(times[-1]))}"
+            )
 
     async def _nothing_learnt(self, to_ms: int) -> None:
         self._fruitless += 1

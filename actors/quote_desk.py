@@ -18,7 +18,10 @@ from actors.errors import MarketDataError, UnknownMarket
 from runtime.core.clock import Clock
 from runtime.core.errors import ActorError
 from runtime.core.mailbox import Reply
-from runtime.core.table import TableWriter
+from runtime.core.table import Table, TableWriter
+
+# Nobody who asks for a ticker is served by one older than this.
+KEPT_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ class QuoteDesk:
       fetch: Fetches the values of some codes, at most `batch_max`, in one request.
       batch_max: Most codes in one request.
       writer: Where answers are published for readers.
-      peek: Reads what is published.
+      table: What is published; a quote stays in it for `KEPT_S` at least.
       clock: Where time is read.
       gather_s: How long to wait for others to join a request.
     """
@@ -59,14 +62,14 @@ class QuoteDesk:
         *,
         batch_max: int,
         writer: TableWriter[QuoteKey, Quote],
-        peek: Callable[[QuoteKey], Quote | None],
+        table: Table[QuoteKey, Quote],
         clock: Clock,
         gather_s: float,
     ) -> None:
         self._fetch = fetch
         self._batch_max = batch_max
         self._writer = writer
-        self._peek = peek
+        self._table = table
         self._clock = clock
         self._gather_s = gather_s
         self._waiters: list[_Waiter] = []
@@ -89,7 +92,15 @@ class QuoteDesk:
         await trio.sleep(self._gather_s)
         while keys := self._answer_all():
             await self._fetch_batch(keys[: self._batch_max])
+        self._let_go()
         self.running = False
+
+    def _let_go(self) -> None:
+        """Drop what nobody has asked for in a long time: there are many markets."""
+        oldest_s = self._clock.now_s() - KEPT_S
+        for key, quote in self._table.items():
+            if quote.asked_s < oldest_s:
+                self._writer.delete(key)
 
     def _answer_all(self) -> list[QuoteKey]:
         """Answer whom the table can answer; return the keys that the others lack, oldest first."""
@@ -108,7 +119,7 @@ class QuoteDesk:
         return list(lacking)
 
     def _young(self, key: QuoteKey, since_s: float) -> Quote | None:
-        quote = self._peek(key)
+        quote = self._table.get(key)
         return quote if quote is not None and quote.asked_s >= since_s else None
 
     async def _fetch_batch(self, keys: list[QuoteKey]) -> None:

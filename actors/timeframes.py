@@ -20,6 +20,8 @@ _WEEK_MS = 7 * _DAY_MS
 _FIRST_MONDAY_MS = 4 * _DAY_MS
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _YEAR_3000_MS = 32_503_680_000_000
+# As milliseconds this is in 1973, as seconds in 5138.
+_SECONDS_END = 100_000_000_000
 
 
 class Timeframe(enum.StrEnum):
@@ -142,7 +144,8 @@ def parse_time_ms(value: int | str | datetime, *, name: str = "time") -> int:
       name: What the value is for, used in the error.
 
     Raises:
-      InvalidRequest: It is none of these, or lies outside the years 1970 to 2999.
+      InvalidRequest: It is none of these, lies outside the years 1970 to 2999, or is a number so
+        small that seconds must be meant: no exchange has candles of 1973.
     """
     try:
         if isinstance(value, bool):
@@ -159,6 +162,8 @@ def parse_time_ms(value: int | str | datetime, *, name: str = "time") -> int:
             f"{name} must be milliseconds since 1970 or ISO 8601 text such as "
             f"2025-09-01T00:00:00Z; was {_shown(value)}"
         ) from None
+    if isinstance(value, int) and 0 < value < _SECONDS_END:
+        raise InvalidRequest(f"{name} must be milliseconds since 1970; {value} looks like seconds")
     if not 0 <= time_ms < _YEAR_3000_MS:
         raise InvalidRequest(
             f"{name} must lie between the years 1970 and 2999; was {_shown(value)}"

@@ -8,6 +8,7 @@ so there is no request without a permit.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, TypeVar
@@ -30,6 +31,8 @@ from runtime.core.errors import ActorError, ActorRestarted, CallTimeout
 from runtime.core.ref import ActorRef
 
 T = TypeVar("T")
+
+_log = logging.getLogger("marketd.exchange")
 
 # A request is under way no longer than this, whatever its caller allows: well before the limiter
 # would take its permit for lost (`SlotRules.lost_s`).
@@ -267,10 +270,14 @@ class ThrottledExchange:
     def _note(self, error: MarketDataError | None) -> None:
         now_ms = self._clock.utc_ms()
         if isinstance(error, ExchangeUnavailable | RateLimited | MalformedPayload):
+            if self._state.state != "away":
+                _log.warning("%s does not answer as it should: %s", self.name, error)
             self._state = replace(
                 self._state, state="away", last_failure_ms=now_ms, last_error=str(error)
             )
         else:
+            if self._state.state == "away":
+                _log.info("%s answers again", self.name)
             self._state = replace(self._state, state="ok", last_success_ms=now_ms)
 
 

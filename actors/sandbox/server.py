@@ -70,12 +70,21 @@ async def open_sandbox_server(
     listeners = await trio.open_tcp_listeners(port, host=host)
     bound_port: int = listeners[0].socket.getsockname()[1]
     doorway = _Doorway(exchange, connections_max=connections_max, idle_s=idle_s)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(partial(trio.serve_listeners, doorway.welcome, listeners))
-        try:
-            yield SandboxServer(host, bound_port)
-        finally:
-            nursery.cancel_scope.cancel()
+    error: BaseException | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(partial(trio.serve_listeners, doorway.welcome, listeners))
+            try:
+                yield SandboxServer(host, bound_port)
+            finally:
+                nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        if len(group.exceptions) > 1:
+            raise
+        [error] = group.exceptions
+    # That there is a nursery is our own affair: the block's error leaves it as it was raised.
+    if error is not None:
+        raise error
 
 
 class _Doorway:

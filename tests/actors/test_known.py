@@ -284,7 +284,8 @@ def test_memory_answers_what_it_has(world: World) -> None:
         for query in queries(world, known):
             settled = query.end_ms is not None and query.end_ms <= known.proven_ms
             fresh = known.asked_s == learner.asked_s and (query.end_ms or 0) <= known.limit_ms
-            answer = known.answer(query, now_s=learner.asked_s, now_ms=known.observed_ms)
+            now_ms = max(known.observed_ms, known.proven_ms)
+            answer = known.answer(query, now_s=learner.asked_s, now_ms=now_ms)
             if (settled or fresh) and expected(learner, query)[2]:
                 assert answer is not None or (query.start_ms or 0) > known.limit_ms
 

@@ -189,3 +189,22 @@ def test_what_is_missing_before_the_oldest_row_asked_for_was_not_asked_for() -> 
     assert newest.complete
     assert two is not None
     assert [gap[:2] for gap in two.missing] == [(minutes(1, 2).start_ms, minutes(1, 2).end_ms)]
+
+
+def test_a_clock_that_is_set_back_takes_its_future_out_of_memory() -> None:
+    """A rehearsal that begins anew must not be told how the last one went on."""
+    known = known_of(
+        page_of(1, 2, 3, 4, now_ms=5 * MINUTE_MS), page_of(0, 1, 2, now_ms=2 * MINUTE_MS + 1_000)
+    )
+    newest = known.newest(2, closed=False)
+    assert newest is not None
+    assert newest.open_time_ms.tolist() == [NEW_YEAR_MS + m * MINUTE_MS for m in (1, 2)]
+
+
+def test_memory_does_not_answer_about_the_exchange_s_future() -> None:
+    """Though it has it: whether the clock was set back is for the exchange to say."""
+    known = known_of(page_of(1, 2, 3, 4, now_ms=5 * MINUTE_MS))
+    end_ms = NEW_YEAR_MS + 4 * MINUTE_MS
+    ask = CandleQuery(MINUTES, 1, None, end_ms, closed=True, max_age_s=1.0, allow_stale=False)
+    assert known.answer(ask, now_s=1.0, now_ms=end_ms) is not None
+    assert known.answer(ask, now_s=1.0, now_ms=end_ms - 2 * MINUTE_MS) is None

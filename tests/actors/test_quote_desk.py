@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from actors.errors import ExchangeUnavailable, MalformedPayload, UnknownMarket
+from actors.quote_desk import KEPT_S
 from actors.quotes import Ticker
 from actors.sandbox.bars import Scale
 from actors.sandbox.faults import Fault
@@ -242,3 +243,15 @@ async def test_who_leaves_takes_nothing_from_those_who_stay(opened: Open) -> Non
             await trio.sleep(0.02)
             scope.cancel()
             assert (await stage.market.ticker("KRW-M003")).market == "KRW-M003"
+
+
+async def test_quotes_nobody_asks_for_any_more_are_let_go(opened: Open) -> None:
+    """Hundreds of markets with hundreds of trades each would fill the memory unseen."""
+    async with opened() as stage:
+        table = stage.application.wired.router._doors["upbit"].tables.quotes
+        await stage.market.tickers(["KRW-M000", "KRW-M001"])
+        await stage.market.trades("KRW-M000", 5)
+        assert len(table) == 3
+        await trio.sleep(KEPT_S + 1)
+        await stage.market.ticker("KRW-M002")
+        assert [key for key, _ in table.items()] == [("ticker", "KRW-M002")]

@@ -193,3 +193,10 @@ async def test_a_port_in_use_is_an_error(exchange: SandboxExchange) -> None:
         with pytest.raises(OSError, match="in use"):
             async with open_sandbox_server(exchange, port=server.port):
                 raise AssertionError("it must not start")
+
+
+async def test_the_block_s_own_error_leaves_it_as_it_was_raised(exchange: SandboxExchange) -> None:
+    """A rehearsal must fail the way the real thing does."""
+    with pytest.raises(ZeroDivisionError, match="the block's own"):
+        async with open_sandbox_server(exchange):
+            raise ZeroDivisionError("the block's own")
