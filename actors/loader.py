@@ -26,7 +26,7 @@ from actors.errors import (
     MarketDataError,
     Overloaded,
 )
-from actors.exchanges.base import CandlePage, ExchangeAdapter
+from actors.exchanges.base import CandlePage, ExchangeAdapter, ExchangeCall
 from actors.exchanges.clock import ExchangeClock
 from actors.exchanges.throttled import ThrottledExchange
 from actors.history import SeriesHistory, StoreLeft
@@ -113,6 +113,7 @@ class SeriesLoader:
         self._waiters: list[_Waiter] = []
         self._joined = trio.Event()
         self._fruitless = 0
+        self._wanted = PageWanted(None)
         self.running = False
 
     @property
@@ -157,24 +158,20 @@ class SeriesLoader:
             await self._joined.wait()
             self._joined = trio.Event()
             for waiter in [waiter for waiter in self._waiters if not waiter.lacks_page]:
-                await self._try(waiter)
+                step = await self._try(waiter)
+                if step is not None:
+                    self._wanted = max(self._wanted, step, key=_newness)
 
     # -------------------------------------------------------------- answering
 
     async def _answer_all(self) -> PageWanted | None:
         """Answer whom memory and store can answer; return the newest page that others lack."""
-        wanted: list[PageWanted] = []
-        while True:
-            wanted.clear()
-            for waiter in list(self._waiters):
-                step = await self._try(waiter)
-                if step is not None:
-                    wanted.append(step)
-            if wanted or not self._waiters:
-                break
-        if not wanted:
-            return None
-        return max(wanted, key=lambda page: FOREVER_MS if page.to_ms is None else page.to_ms)
+        while self._waiters:
+            steps = [await self._try(waiter) for waiter in list(self._waiters)]
+            wanted = [step for step in steps if step is not None]
+            if wanted:
+                return max(wanted, key=_newness)
+        return None
 
     async def _try(self, waiter: _Waiter) -> PageWanted | None:
         if waiter.reply.abandoned:
@@ -308,10 +305,10 @@ class SeriesLoader:
         Raises:
           MarketDataError: The exchange did not answer, or answers that prove nothing.
         """
-        for waiter in self._waiters:
-            waiter.source = "exchange"
-        call = self._parts.adapter.candles(self.series, to_ms=wanted.to_ms)
-        fetched = await self._parts.gate.fetch(call, timeout_s=self._policy.page_timeout_s)
+        self._wanted = wanted
+        fetched = await self._parts.gate.fetch(
+            self._call(), latest=self._call, timeout_s=self._policy.page_timeout_s
+        )
         page = fetched.value
         self._parts.count("page")
         self._refuse_foresight(page)
@@ -325,10 +322,16 @@ class SeriesLoader:
         )
         self._history.learn(page, lesson, asked_s=fetched.sent_s)
         await self._history.save(lesson)
-        if wanted.to_ms is not None and self._history.coverage() == before:
-            await self._nothing_learnt(wanted.to_ms)
+        if page.to_ms is not None and self._history.coverage() == before:
+            await self._nothing_learnt(page.to_ms)
         else:
             self._fruitless = 0
+
+    def _call(self) -> ExchangeCall[CandlePage]:
+        """Return the question for the newest page that anybody who waits by now lacks."""
+        for waiter in self._waiters:
+            waiter.source = "exchange"
+        return self._parts.adapter.candles(self.series, to_ms=self._wanted.to_ms)
 
     def _refuse_foresight(self, page: CandlePage) -> None:
         """Raise `MalformedPayload` if a page has candles that open in the exchange's own future."""
@@ -390,3 +393,7 @@ class SeriesLoader:
             as_of_ms=known.as_of_ms if known is not None else 0,
             missing=asked_part(missing, rows, query.count),
         )
+
+
+def _newness(page: PageWanted) -> int:
+    return FOREVER_MS if page.to_ms is None else page.to_ms

@@ -8,6 +8,9 @@ It owns the open store. The cache actors talk to it.
 A database that is away is a state, not a crash: requests are answered with `StoreUnavailable` and
 its reason while it is tried again, for ever, with back-off.
 
+Damage is an answer as well, `StoreCorrupt`; then what is damaged of that series, and nothing else,
+is dropped, so that the next fetch puts it back.
+
 What is lost when it dies: reads and writes in hand, whose callers are told at once. Nothing that
 was answered.
 """
@@ -33,8 +36,10 @@ from actors.messages import (
     WriteStored,
 )
 from actors.reports import Health
+from actors.series import Series
 from actors.stores.base import CandleStore, OpenStore
 from actors.stores.checks import check_window, check_write
+from actors.stores.repairs import Repairs
 from runtime.core.actor import Actor
 from runtime.core.backoff import Backoff
 from runtime.core.errors import UnhandledRequest
@@ -76,7 +81,8 @@ class StoreActorStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """What the actor has done since it started.
 
     Attributes:
-      state: `open`; `failing` while the last read or write failed; `away` while it is not open.
+      state: `open`; `failing` while the last read or write failed, or damage is not repaired yet;
+        `away` while it is not open.
       reason: Why it is not simply open; empty if it is.
       opened: How often the database was opened.
       reads: Reads answered with data.
@@ -87,6 +93,7 @@ class StoreActorStatistics(msgspec.Struct, frozen=True, kw_only=True):
       reads_waiting: Reads accepted and not yet answered.
       writes_waiting: Writes waiting for their commit.
       last_corrupt: What the last `StoreCorrupt` said; empty if there was none.
+      repaired: Damaged pieces dropped, each of them a chunk or the coverage of a series.
     """
 
     state: State
@@ -100,6 +107,7 @@ class StoreActorStatistics(msgspec.Struct, frozen=True, kw_only=True):
     reads_waiting: int
     writes_waiting: int
     last_corrupt: str
+    repaired: int
 
 
 class _Waiting(NamedTuple):
@@ -141,6 +149,7 @@ class StoreActor(Actor):
         # Why reads, writes and opening do not work at present; no entry if they do.
         self._troubles: dict[str, str] = {}
         self._last_corrupt = ""
+        self._repairs = Repairs()
         self._opened = self._reads = self._writes = self._commits = 0
         self._failures = self._refused = 0
 
@@ -154,6 +163,7 @@ class StoreActor(Actor):
 
     async def on_stop(self) -> None:
         """Write what was accepted and close."""
+        self._repairs.end()
         try:
             while self._queue and self._store is not None:
                 await self._commit(self._next_batch())
@@ -165,9 +175,9 @@ class StoreActor(Actor):
         match request:
             case ReadStored():
                 check_window(request.start_ms, request.end_ms, request.count)
-                self._accept_read(_reading(request))
+                self._accept_read(_reading(request), request.series)
             case ReadCoverage():
-                self._accept_read(lambda store: store.coverage(request.series))
+                self._accept_read(lambda store: store.coverage(request.series), request.series)
             case GetStoreStatistics():
                 self._accept_read(lambda store: store.statistics())
             case GetHealth():
@@ -183,7 +193,7 @@ class StoreActor(Actor):
         """Return what has been done since start."""
         return StoreActorStatistics(
             state=self._state,
-            reason="; ".join(self._troubles.values()),
+            reason=self._reason,
             opened=self._opened,
             reads=self._reads,
             writes=self._writes,
@@ -193,26 +203,25 @@ class StoreActor(Actor):
             reads_waiting=self._reads_waiting,
             writes_waiting=len(self._queue),
             last_corrupt=self._last_corrupt,
+            repaired=self._repairs.dropped,
         )
 
     def _health(self) -> Health:
         states: dict[State, Literal["ok", "degraded", "away"]]
         states = {"open": "ok", "failing": "degraded", "away": "away"}
-        return Health(
-            name="store", state=states[self._state], reason="; ".join(self._troubles.values())
-        )
+        return Health(name="store", state=states[self._state], reason=self._reason)
 
     # -------------------------------------------------------------- reads
 
-    def _accept_read(self, read: Read) -> None:
+    def _accept_read(self, read: Read, series: Series | None = None) -> None:
         self._open_or_raise()
         if self._reads_waiting >= self._limits.reads_max:
             self._refused += 1
             raise Overloaded(f"the store has {self._reads_waiting} reads waiting; try later")
         self._reads_waiting += 1
-        self.context.nursery.start_soon(self._answer, read, self.context.take_reply())
+        self.context.nursery.start_soon(self._answer, read, series, self.context.take_reply())
 
-    async def _answer(self, read: Read, reply: Reply) -> None:
+    async def _answer(self, read: Read, series: Series | None, reply: Reply) -> None:
         try:
             async with self._reads_at_once:
                 # Its caller may have gone while it waited; then the work would be for nothing.
@@ -221,7 +230,7 @@ class StoreActor(Actor):
                     self._reads += 1
                     self._settle("read")
         except StoreError as error:
-            self._fail("read", error)
+            self._fail("read", error, series)
             reply.fail(error)
         finally:
             self._reads_waiting -= 1
@@ -242,6 +251,8 @@ class StoreActor(Actor):
             await self._queued.wait()
             self._queued = trio.Event()
             while self._queue:
+                # Into a damaged series nothing can be written before it is repaired.
+                await self._repairs.wait()
                 await self._commit(self._next_batch())
 
     def _next_batch(self) -> list[_Waiting]:
@@ -279,7 +290,8 @@ class StoreActor(Actor):
                 waiting.reply.send(None)
 
     def _refuse(self, batch: list[_Waiting], error: StoreError) -> None:
-        self._fail("write", error)
+        # What is damaged is only known of a write that went by itself.
+        self._fail("write", error, batch[0].write.candles.series if len(batch) == 1 else None)
         for waiting in batch:
             # One each: an error collects the traceback of whoever raises it.
             own = type(error)(str(error))
@@ -292,7 +304,11 @@ class StoreActor(Actor):
     def _state(self) -> State:
         if self._store is None:
             return "away"
-        return "failing" if self._troubles else "open"
+        return "failing" if self._reason else "open"
+
+    @property
+    def _reason(self) -> str:
+        return "; ".join([*self._troubles.values(), *self._repairs.troubles.values()])
 
     def _open_or_raise(self) -> CandleStore:
         if self._store is None:
@@ -323,6 +339,7 @@ class StoreActor(Actor):
         self._lost = trio.Event()
         self._opened += 1
         self._troubles.clear()
+        self._repairs.forget()
         _log.info("%s: the store is open", self.context.name)
 
     async def _close(self) -> None:
@@ -333,21 +350,20 @@ class StoreActor(Actor):
         except StoreError as error:
             _log.warning("%s: the store did not close cleanly: %s", self.context.name, error)
 
-    def _fail(self, doing: str, error: StoreError) -> None:
+    def _fail(self, doing: str, error: StoreError, series: Series | None) -> None:
         self._failures += 1
         if isinstance(error, StoreCorrupt):
-            self._note_corrupt(error)
+            if series is None and str(error) != self._last_corrupt:
+                _log.error("%s: %s", self.context.name, error)
+            self._last_corrupt = str(error)
         elif self._store is not None:
             self._trouble(doing, str(error))
         if self._store is not None and self._store.lost:
             self._trouble("open", str(error))
             self._store = None
             self._lost.set()
-
-    def _note_corrupt(self, error: StoreCorrupt) -> None:
-        if str(error) != self._last_corrupt:
-            _log.error("%s: %s", self.context.name, error)
-        self._last_corrupt = str(error)
+        elif self._store is not None and isinstance(error, StoreCorrupt) and series is not None:
+            self._repairs.begin(self.context, self._store, series, error)
 
     def _trouble(self, doing: str, reason: str) -> None:
         if doing not in self._troubles:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, TypeVar
 
@@ -131,12 +132,19 @@ class ThrottledExchange:
         return self._state
 
     async def fetch(
-        self, call: ExchangeCall[T], *, priority: Priority = Priority.ASKED, timeout_s: float
+        self,
+        call: ExchangeCall[T],
+        *,
+        latest: Callable[[], ExchangeCall[T]] | None = None,
+        priority: Priority = Priority.ASKED,
+        timeout_s: float,
     ) -> Fetched[T]:
         """Return the answer to `call`, and when it was asked.
 
         Args:
           call: The question; from the adapter of this exchange.
+          latest: Gives the question to send instead, of the same group, once there is leave to
+            send: what is wanted may have changed while this waited for it.
           priority: Whose turn it is when slots are scarce.
           timeout_s: How long all of it may take, the wait for a slot included, in seconds.
 
@@ -152,7 +160,8 @@ class ThrottledExchange:
         deadline_s = self._clock.now_s() + timeout_s
         permit = await self._acquire(call, priority, timeout_s)
         try:
-            fetched = await self._ask(call, permit, deadline_s)
+            wanted = call if latest is None else latest()
+            fetched = await self._ask(wanted, permit, deadline_s)
         except MarketDataError as error:
             self._note(error)
             await self._pay_all_owed()

@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager
 
 import msgspec
 
-from actors.coverage import Coverage
+from actors.coverage import Coverage, Span
 from actors.messages import StoredCandles, StoreWrite
 from actors.reports import StoreStatistics
 from actors.series import Series
@@ -58,8 +58,9 @@ class CandleStore(ABC):
 
     Error handling: every method raises `StoreUnavailable` when the database cannot be reached,
     read or written (nothing was changed; try again), and `StoreCorrupt` when what is there breaks
-    the promises above (the message names series and record; do not try again). No driver's error
-    escapes. A request that makes no sense is `InvalidRequest`, before anything is touched.
+    the promises above (the message names series and record; do not try again before `repair`). No
+    driver's error escapes. A request that makes no sense is `InvalidRequest`, before anything is
+    touched.
 
     Attributes:
       lost: Whether this store can be of no use any more, so that only opening it again can help.
@@ -110,6 +111,23 @@ class CandleStore(ABC):
     @abstractmethod
     async def delete(self, series: Series) -> None:
         """Forget all rows and all coverage of `series`."""
+
+    @abstractmethod
+    async def repair(self, series: Series) -> tuple[Span, ...]:
+        """Drop what is damaged of `series`, and its part of the coverage, in one transaction.
+
+        Whatever is sound stays as it is, and nothing is guessed: a dropped span is unknown
+        afterwards, as if it had never been written. If the coverage itself is damaged all of it
+        goes, and sound rows stay without it. Afterwards reads and writes of the series work.
+
+        Returns:
+          The spans of which something was dropped, oldest first, one for each damaged piece;
+          all of time for coverage. Empty if nothing is damaged or the series was never written.
+
+        Raises:
+          StoreUnavailable: Nothing was changed; try again.
+          StoreCorrupt: The damage is not in the series alone, and cannot be repaired.
+        """
 
     @abstractmethod
     async def statistics(self) -> StoreStatistics:

@@ -127,7 +127,7 @@ def unpack_chunk(series: Series, key: int, blocks: int, crc: int, data: bytes) -
     if len(data) % CANDLE_BYTES or crc != _crc(key, blocks, data):
         raise StoreCorrupt(
             f"{series}: chunk {block_of(key)} (row {key}) is damaged; its checksum does not fit. "
-            "Forget the series, and it is fetched anew"
+            "marketd drops it, and fetches it anew when it is needed"
         )
     rows = np.frombuffer(data, dtype=_WIRE).reshape(_COLUMNS, -1)
     return rows.astype(np.int64, copy=False)
@@ -154,7 +154,7 @@ def unpack_coverage(series: Series, crc: int, data: bytes, window: Span | None =
     if len(data) % 16 or crc != _series_crc(series, data):
         raise StoreCorrupt(
             f"{series}: its coverage is damaged; the checksum does not fit. "
-            "Forget the series, and it is fetched anew"
+            "marketd drops it, and proves the series anew when it is needed"
         )
     bounds = np.frombuffer(data, dtype=_WIRE).reshape(-1, 2)
     if window is None:

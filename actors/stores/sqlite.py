@@ -1,7 +1,7 @@
 """Candles in one SQLite file, as columnar chunks: unlimited history, fast into numpy.
 
 What is promised: when `write` returns, its rows survive the process being killed. A flipped bit in
-a chunk is an error that names it, never a wrong number.
+a chunk is an error that names it, never a wrong number; `repair` drops that chunk and no other.
 
 All calls go through one worker thread, in the order in which they were made.
 """
@@ -20,7 +20,7 @@ from actors.errors import StoreError
 from actors.messages import StoredCandles, StoreWrite
 from actors.reports import StoreStatistics
 from actors.series import Series
-from actors.stores import sqlite_rows
+from actors.stores import sqlite_repair, sqlite_rows
 from actors.stores.base import CandleStore, SeriesUse
 from actors.stores.checks import check_window, check_write
 from actors.stores.sqlite_rows import Reading
@@ -94,6 +94,13 @@ class SqliteStore(CandleStore):
         """Forget all rows and all coverage of `series`."""
         await self._run(lambda c: sqlite_rows.delete(c, series))
         self._readings.pop(series, None)
+
+    async def repair(self, series: Series) -> tuple[Span, ...]:
+        """Drop what is damaged of `series`; see `CandleStore`.
+
+        Everything else waits while all chunks of the series are checked: a second for millions.
+        """
+        return await self._run(lambda c: sqlite_repair.repair(c, series))
 
     async def statistics(self) -> StoreStatistics:
         """Return how much the store holds."""

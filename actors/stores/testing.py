@@ -47,7 +47,10 @@ class Disk:
       opened: How often it was opened; likewise `closed`.
       opened_at_s: When opening was tried, on trio's clock.
       cannot_open: Raised by opening; likewise `cannot_read` and `cannot_write`.
-      damaged: The series that nothing can be written to.
+      damaged: The series that nothing can be read from or written to until it is repaired.
+      dropped: What repairing it drops.
+      cannot_repair: Raised by repairing.
+      repairs: The series whose repair was tried.
       lost: What the open store says of itself; opening anew mends it.
       takes_s: How long a read or a write takes, in seconds.
       commits: How many writes went into each commit.
@@ -61,6 +64,9 @@ class Disk:
         self.cannot_read: Exception | None = None
         self.cannot_write: StoreError | None = None
         self.damaged: Series | None = None
+        self.dropped: tuple[Span, ...] = (Span(0, 60_000),)
+        self.cannot_repair: StoreError | None = None
+        self.repairs: list[Series] = []
         self.lost = False
         self.takes_s = 0.0
         self.commits: list[int] = []
@@ -97,6 +103,7 @@ class _DiskStore(MemoryStore):
         await trio.sleep(self._disk.takes_s)
         if self._disk.cannot_read:
             raise self._disk.cannot_read
+        self._check([series])
         return await self._disk.store.read(series, start_ms=start_ms, end_ms=end_ms, count=count)
 
     async def coverage(self, series: Series) -> Coverage:
@@ -108,7 +115,21 @@ class _DiskStore(MemoryStore):
         await trio.sleep(self._disk.takes_s)
         if self._disk.cannot_write:
             raise self._disk.cannot_write
-        if self._disk.damaged in [write.candles.series for write in writes]:
-            raise StoreCorrupt(f"{self._disk.damaged}: damaged")
+        self._check([write.candles.series for write in writes])
         await self._disk.store.write(writes)
         self._disk.commits.append(len(writes))
+
+    async def repair(self, series: Series) -> tuple[Span, ...]:
+        """Mend the damaged series, unless the disk cannot."""
+        self._disk.repairs.append(series)
+        await trio.sleep(self._disk.takes_s)
+        if self._disk.cannot_repair:
+            raise self._disk.cannot_repair
+        if self._disk.damaged != series:
+            return ()
+        self._disk.damaged = None
+        return self._disk.dropped
+
+    def _check(self, wanted: Sequence[Series]) -> None:
+        if self._disk.damaged in wanted:
+            raise StoreCorrupt(f"{self._disk.damaged}: damaged")

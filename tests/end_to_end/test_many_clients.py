@@ -73,11 +73,17 @@ async def test_fifty_bots_with_overlapping_windows_share_the_fewest_pages(tmp_pa
         rows = market.candles(
             Timeframe.M1, to_ms=NOON_MS, count=10_000, now_ms=NOON_MS, oldest_ms=first_ms
         )
-        async with open_client(socket) as client, trio.open_nursery() as nursery:
-            await client.limits()
+        all_there = trio.Event()
+        async with trio.open_nursery() as nursery:
+            connected: list[int] = []
 
             async def ask(bot: int) -> None:
                 async with open_client(socket) as mine:
+                    await mine.limits()
+                    connected.append(bot)
+                    if len(connected) == 50:
+                        all_there.set()
+                    await all_there.wait()
                     start_ms, end_ms = spans[bot]
                     answers[bot] = await mine.candles("KRW-BTC", "1m", start=start_ms, end=end_ms)
 

@@ -208,6 +208,18 @@ async def test_deleting_forgets_one_series_only(store: CandleStore) -> None:
     assert len(await everything(store, ETH)) == 300
 
 
+async def test_repair_of_what_is_sound_changes_nothing(store: CandleStore) -> None:
+    """Whoever repairs once too often loses nothing; damage itself is made in the state machine."""
+    await store.write([made_write(BTC, START_MS, 1_000)])
+
+    assert await store.repair(BTC) == ()
+    assert await store.repair(ETH) == ()
+
+    assert await everything(store, BTC) == made_candles(BTC, START_MS, 1_000)
+    assert await store.coverage(BTC) == Coverage((span(0, 1_000),))
+    assert await store.series() == (BTC,)
+
+
 async def test_series_are_sorted_by_their_text(store: CandleStore) -> None:
     """So that lists look the same every time."""
     await store.write([made_write(s, 0, 1) for s in (MONTHS, ETH, BTC)])
@@ -307,6 +319,7 @@ async def test_after_closing_everything_says_so(opener: Opener) -> None:
             store.series,
             lambda: store.use(BTC),
             lambda: store.delete(BTC),
+            lambda: store.repair(BTC),
             store.statistics,
         ]
         for call in calls:

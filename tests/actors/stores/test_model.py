@@ -5,8 +5,10 @@ On the real clock, because the SQLite store has a thread.
 
 from __future__ import annotations
 
+import sqlite3
 import tempfile
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from actors.coverage import Coverage, Span
 from actors.messages import StoreWrite
 from actors.series import Series
 from actors.stores.base import CandleStore
+from actors.stores.chunks import CANDLE_BYTES
 from actors.stores.memory import open_memory_store
 from actors.stores.sqlite import open_sqlite_store
 from actors.stores.testing import candles_at
@@ -68,7 +71,16 @@ class Reopen:
     """Close the store and open it again."""
 
 
-Operation = Write | Read | Delete | Reopen
+@dataclass(frozen=True)
+class Damage:
+    """Flip bytes of some chunk and repair; a store in memory has none, and is only repaired."""
+
+    chunk: int
+    offset: int
+    flip: int
+
+
+Operation = Damage | Write | Read | Delete | Reopen
 
 series = st.sampled_from(list(SERIES))
 # Near the borders of blocks and slots more often than chance would have it.
@@ -81,6 +93,7 @@ operations = st.one_of(
     st.builds(Write, series, starts, lengths, st.integers(1, 7), st.integers(0, 9)),
     st.builds(Read, series, starts, lengths, st.none() | st.integers(0, 600)),
     st.builds(Delete, series),
+    st.builds(Damage, st.integers(0, 99), st.integers(0, 99_999), st.integers(1, 255)),
     st.just(Reopen()),
 )
 
@@ -110,6 +123,12 @@ class Model:
         end_ms = at(one.series, one.start + one.length)
         return StoreWrite(candles, Span(at(one.series, one.start), end_ms))
 
+    def lose(self, one: Series, span: Span) -> None:
+        """Take note that a span is unknown again."""
+        for time_ms in [t for t in self.known[one] if span.start_ms <= t < span.end_ms]:
+            self.known[one].discard(time_ms)
+            self.rows[one].pop(time_ms, None)
+
     def read(self, one: Read) -> tuple[Candles, Coverage]:
         """Return what a store must answer."""
         times = [at(one.series, period) for period in range(one.start, one.start + one.length)]
@@ -136,8 +155,30 @@ async def apply(store: CandleStore, model: Model, one: Operation) -> None:
             await store.delete(one.series)
             model.rows.pop(one.series, None)
             model.known.pop(one.series, None)
+        case Damage():
+            for series in SERIES:
+                assert await store.repair(series) == ()
         case Reopen():
             pass
+
+
+async def damage(path: Path, store: CandleStore, model: Model, one: Damage) -> None:
+    """Flip a byte of one chunk; repairing loses one span with a row in it, of one series."""
+    with closing(sqlite3.connect(path)) as file:
+        chunks = file.execute("SELECT id, data FROM chunk ORDER BY id").fetchall()
+        if not chunks:
+            return
+        key, data = chunks[one.chunk % len(chunks)]
+        flipped = bytearray(data)
+        flipped[one.offset % len(data)] ^= one.flip
+        file.execute("UPDATE chunk SET data = ? WHERE id = ?", (bytes(flipped), key))
+        file.commit()
+    dropped = {series: await store.repair(series) for series in SERIES}
+    ((hit, (span,)),) = [(series, spans) for series, spans in dropped.items() if spans]
+    before = len(model.rows[hit])
+    model.lose(hit, span)
+    # Exactly as many rows go as the chunk had.
+    assert before - len(model.rows[hit]) == len(data) // CANDLE_BYTES
 
 
 async def check_whole(store: CandleStore, model: Model) -> None:
@@ -174,8 +215,12 @@ async def test_the_sqlite_store_behaves_like_a_dict_that_is_closed_now_and_then(
                 lives.append([])
             else:
                 lives[-1].append(one)
+        path = Path(folder) / "candles.db"
         for life in lives:
-            async with open_sqlite_store(Path(folder) / "candles.db") as store:
+            async with open_sqlite_store(path) as store:
                 for one in life:
-                    await apply(store, model, one)
+                    if isinstance(one, Damage):
+                        await damage(path, store, model, one)
+                    else:
+                        await apply(store, model, one)
                 await check_whole(store, model)

@@ -190,7 +190,7 @@ async def test_no_other_damage_to_a_record_goes_unnoticed(path: Path, sql: str) 
     change(path, sql)
 
     async with open_sqlite_store(path) as store:
-        with pytest.raises(StoreCorrupt, match=r"KRW-BTC 1m: .*damaged.*Forget the series"):
+        with pytest.raises(StoreCorrupt, match=r"KRW-BTC 1m: .*damaged.*marketd drops it"):
             await store.read(SERIES, start_ms=0, end_ms=at(10_000))
 
 
