@@ -6,6 +6,7 @@ import math
 import random
 from dataclasses import dataclass
 
+from runtime.core.checks import is_number, is_whole
 from runtime.core.errors import BadSpec
 
 
@@ -32,8 +33,9 @@ class Backoff:
 
     def __post_init__(self) -> None:
         """Refuse figures that make no row of waits."""
-        row = 0 <= self.min_s <= self.max_s < math.inf and 1 <= self.factor < math.inf
-        if not (row and 0 <= self.jitter <= 1 and self.forgive_after_s >= 0):
+        row = is_number(self.max_s, 0) and is_number(self.min_s, 0, self.max_s)
+        row = row and is_number(self.factor, 1) and math.inf not in {self.max_s, self.factor}
+        if not (row and is_number(self.jitter, 0, 1) and is_number(self.forgive_after_s, 0)):
             raise BadSpec(
                 "backoff needs 0 <= min_s <= max_s, factor >= 1, 0 <= jitter <= 1 and "
                 f"forgive_after_s >= 0, was {self}"
@@ -63,7 +65,8 @@ class RestartIntensity:
 
     def __post_init__(self) -> None:
         """Refuse a limit that means nothing."""
-        if not (self.max_restarts >= 0 and self.within_s > 0):
+        period = is_number(self.within_s, 0) and self.within_s > 0
+        if not (period and is_whole(self.max_restarts, 0)):
             raise BadSpec(f"restart intensity needs max_restarts >= 0 and within_s > 0, was {self}")
 
 

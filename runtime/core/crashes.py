@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import trio
 
+_LINE_MAX = 300
+
 
 def crash_beside_cancellation(error: BaseException) -> Exception:
     """Return the crash that came mixed with a cancellation.
@@ -27,10 +29,13 @@ def unwrap(error: Exception) -> Exception:
     return error
 
 
-def one_line(error: Exception) -> str:
-    """Return type and message of `error` in one line of at most 300 characters."""
+def one_line(error: BaseException) -> str:
+    """Return type and message of `error` in one printable line of at most 300 characters."""
     try:
         text = str(error)
     except Exception:  # noqa: BLE001 - a supervisor must not fall over how an error prints itself
         text = "(its message cannot be printed)"
-    return f"{type(error).__name__}: {text}".replace("\n", " ")[:300]
+    kind = type(error).__name__
+    line = f"{kind}: {text[:_LINE_MAX]}" if text else kind
+    # Not only line feeds: a terminal obeys other characters as well.
+    return "".join(c if c.isprintable() else " " for c in line)[:_LINE_MAX]

@@ -7,15 +7,20 @@ its caller at once; the queued ones wait for the next incarnation or fail too, a
 from __future__ import annotations
 
 import enum
-import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from typing import Any
 
 import trio
 
+from runtime.core.checks import is_whole
 from runtime.core.errors import ActorDown, BadSpec, MailboxFull, MessageDropped
-from runtime.core.message import Event, Request
+from runtime.core.reader import Envelope, Reader
+from runtime.core.reply import Reply
+from runtime.core.trace import Happening, Tracer
+
+__all__ = ["Envelope", "Mailbox", "MailboxCounts", "MailboxSpec", "OnCrash", "Overflow", "Reply"]
 
 
 class Overflow(enum.Enum):
@@ -27,6 +32,9 @@ class Overflow(enum.Enum):
     """The sender gets `MailboxFull` at once."""
     DROP_OLDEST = "drop oldest"
     """The oldest queued message makes room; if somebody waits for its answer, `MessageDropped`."""
+    LATEST = "latest"
+    """A message takes the place of a queued one with the same key, full or not; if somebody waits
+    for the old one's answer, `MessageDropped`. One with a new key is refused by a full mailbox."""
 
 
 class OnCrash(enum.Enum):
@@ -46,82 +54,30 @@ class MailboxSpec:
       capacity: Most messages queued, not counting the one in hand.
       overflow: What happens to one more.
       on_crash: What happens to the queued ones when the actor crashes.
+      key: With `Overflow.LATEST`, and only then: what makes two messages the same. Runs in the
+        sender's task; what it raises goes to the sender.
     """
 
     capacity: int = 64
     overflow: Overflow = Overflow.WAIT
     on_crash: OnCrash = OnCrash.KEEP
+    key: Callable[[Any], Hashable] | None = None
 
     def __post_init__(self) -> None:
         """Refuse a mailbox that could hold nothing."""
-        if not 1 <= self.capacity < math.inf:
+        if not is_whole(self.capacity, 1):
             raise BadSpec(f"mailbox capacity must be at least 1 and finite, was {self.capacity}")
-
-
-class Reply:
-    """Where one caller waits for one answer. The first answer counts; later ones are dropped.
-
-    Attributes:
-      deadline_s: When the caller stops waiting, on `Clock.now_s`.
-      abandoned: Whether the caller was cancelled or ran out of time, so that nobody will read it.
-    """
-
-    __slots__ = ("_answered", "_error", "_forget", "_task", "_value", "abandoned", "deadline_s")
-
-    def __init__(self, deadline_s: float) -> None:
-        self.deadline_s = deadline_s
-        self.abandoned = False
-        self._answered = False
-        self._value: object = None
-        self._error: Exception | None = None
-        self._task: trio.lowlevel.Task | None = None
-        self._forget: Callable[[Reply], None] | None = None
-
-    @property
-    def answered(self) -> bool:
-        """Return whether an answer or an error was given."""
-        return self._answered
-
-    def send(self, value: object) -> None:
-        """Answer with `value`."""
-        self._settle(value, None)
-
-    def fail(self, error: Exception) -> None:
-        """Answer with an error, raised where the caller waits."""
-        self._settle(None, error)
-
-    def _settle(self, value: object, error: Exception | None) -> None:
-        if self._answered:
-            return
-        self._answered = True
-        self._value, self._error = value, error
-        if self._forget is not None:
-            self._forget(self)
-        if self._task is not None:
-            trio.lowlevel.reschedule(self._task)
-            self._task = None
-
-    async def wait(self) -> Any:
-        """Return the answer, or raise the error, once there is one."""
-        if not self._answered:
-            self._task = trio.lowlevel.current_task()
-            await trio.lowlevel.wait_task_rescheduled(self._abort)
-        if self._error is not None:
-            raise self._error
-        return self._value
-
-    def _abort(self, _raise_cancel: object) -> trio.lowlevel.Abort:
-        self._task = None
-        self.abandoned = True
-        return trio.lowlevel.Abort.SUCCEEDED
-
-
-@dataclass(slots=True)
-class Envelope:
-    """A message on its way, with the place for its answer if somebody waits for one."""
-
-    message: Request[Any] | Event
-    reply: Reply | None = None
+        kinds = {"overflow": (self.overflow, Overflow), "on_crash": (self.on_crash, OnCrash)}
+        for name, (value, kind) in kinds.items():
+            if not isinstance(value, kind):
+                raise BadSpec(f"mailbox {name} must be an {kind.__name__}, was {value!r}")
+        if (self.overflow is Overflow.LATEST) != (self.key is not None):
+            raise BadSpec(
+                f"a mailbox needs a key for Overflow.LATEST and for nothing else, "
+                f"was {self.overflow} with key {self.key!r}"
+            )
+        if self.key is not None and not callable(self.key):
+            raise BadSpec(f"a mailbox's key must be callable, was {self.key!r}")
 
 
 @dataclass(slots=True)
@@ -143,20 +99,53 @@ class MailboxCounts:
     dropped: int = 0
 
 
-@dataclass(slots=True)
 class Mailbox:
-    """A bounded queue of envelopes with one reader, the actor's present incarnation."""
+    """A bounded queue of envelopes with one reader, the actor's present incarnation.
 
-    name: str
-    spec: MailboxSpec = field(default_factory=MailboxSpec)
-    counts: MailboxCounts = field(default_factory=MailboxCounts)
-    _channels: tuple[trio.MemorySendChannel[Envelope], trio.MemoryReceiveChannel[Envelope]] = field(
-        init=False, repr=False
+    Args:
+      name: Its owner's path in the tree.
+      spec: How it behaves.
+      counts: Those of a former mailbox of the same owner, to go on from.
+
+    Attributes:
+      is_orphan: Whether it waits for its owner's branch to be started again.
+      tracer: Told of what comes in and what is refused, while somebody looks.
+    """
+
+    __slots__ = (
+        "_by_key",
+        "_closed",
+        "_queue",
+        "_reader",
+        "_waiting",
+        "counts",
+        "is_orphan",
+        "name",
+        "spec",
+        "tracer",
     )
 
-    def __post_init__(self) -> None:
-        """Open for messages; nobody needs to be reading yet."""
-        self._channels = trio.open_memory_channel[Envelope](self.spec.capacity)
+    def __init__(
+        self, name: str, spec: MailboxSpec | None = None, counts: MailboxCounts | None = None
+    ) -> None:
+        self.name = name
+        self.spec = spec or MailboxSpec()
+        self.counts = counts or MailboxCounts()
+        self.is_orphan = False
+        self.tracer: Tracer | None = None
+        self._queue: deque[Envelope] = deque()
+        # Senders that wait for room, in their order. Its bound is the number of callers.
+        self._waiting: OrderedDict[trio.lowlevel.Task, Envelope] = OrderedDict()
+        self._by_key: dict[Hashable, Envelope] = {}
+        self._reader: Reader | None = None
+        self._closed = False
+
+    @property
+    def is_closed(self) -> bool:
+        """Return whether it takes no more messages."""
+        return self._closed
+
+    # -------------------------------------------------------------- for senders
 
     def put_nowait(self, envelope: Envelope) -> None:
         """Queue a message without waiting.
@@ -165,19 +154,28 @@ class Mailbox:
           MailboxFull: No room, and the policy is not to drop the oldest.
           ActorDown: The actor has ended.
         """
-        send, receive = self._channels
-        try:
-            send.send_nowait(envelope)
-        except trio.WouldBlock:
+        if self._closed:
+            raise self._down()
+        if self.tracer is not None and self.tracer.on:
+            self.tracer.note(Happening.RECEIVED, envelope.message)
+        reader = self._reader
+        if reader is not None and reader.task is not None and not reader.held:
+            self._count_in()
+            self.counts.depth -= 1
+            reader.hand_over(envelope)
+            return
+        if self.spec.key is not None and self._conflate(envelope, self.spec.key):
+            return
+        if len(self._queue) >= self.spec.capacity:
             if self.spec.overflow is not Overflow.DROP_OLDEST:
                 self.counts.refused += 1
+                if self.tracer is not None and self.tracer.on:
+                    self.tracer.note(Happening.REFUSED, envelope.message)
                 raise MailboxFull(
                     f"{self.name}: mailbox is full ({self.spec.capacity} messages queued)"
-                ) from None
-            self._drop(receive.receive_nowait())
-            send.send_nowait(envelope)
-        except (trio.ClosedResourceError, trio.BrokenResourceError):
-            raise self._down() from None
+                )
+            self._drop(self._pop())
+        self._queue.append(envelope)
         self._count_in()
 
     async def put(self, envelope: Envelope) -> None:
@@ -187,53 +185,123 @@ class Mailbox:
           MailboxFull: No room, and the policy is to refuse.
           ActorDown: The actor has ended, or ended while this was waiting.
         """
-        if self.spec.overflow is not Overflow.WAIT:
-            self.put_nowait(envelope)
-            return
-        send, _ = self._channels
-        try:
-            send.send_nowait(envelope)
-            self._count_in()
-        except trio.WouldBlock:
+        if (
+            self.spec.overflow is Overflow.WAIT
+            and len(self._queue) >= self.spec.capacity
+            and not self._closed
+        ):
             await self._put_when_there_is_room(envelope)
-        except (trio.ClosedResourceError, trio.BrokenResourceError):
-            raise self._down() from None
+        else:
+            self.put_nowait(envelope)
 
     async def _put_when_there_is_room(self, envelope: Envelope) -> None:
-        # Counted before the wait: the reader takes the message straight from the waiting sender.
+        # Counted before the wait: the sender is as good as queued.
         self._count_in()
-        try:
-            await self._channels[0].send(envelope)
-        except (trio.ClosedResourceError, trio.BrokenResourceError):
-            raise self._down() from None
-        except trio.Cancelled:
+        task = trio.lowlevel.current_task()
+        self._waiting[task] = envelope
+
+        def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
             # It never came in.
+            del self._waiting[task]
             self.counts.depth -= 1
             self.counts.received -= 1
-            raise
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+        if self._closed and envelope.reply is None:
+            # Who waits for an answer finds the error there; an event has nowhere else to put it.
+            raise self._down()
+
+    # -------------------------------------------------------------- for the reader
+
+    def open_reader(self) -> Reader:
+        """Return the right to read, taking it from whoever had it."""
+        if self._reader is not None:
+            self._reader.close()
+        self._reader = Reader(self._queue, self._pop)
+        return self._reader
 
     async def get(self) -> Envelope:
-        """Return the oldest message, waiting for one."""
-        envelope = await self._channels[1].receive()
-        self.counts.depth -= 1
+        """Return the oldest message, waiting for one.
+
+        Raises:
+          ActorDown: The mailbox was closed.
+        """
+        envelope = await (self._reader or self.open_reader()).take()
+        if envelope is None:
+            raise self._down()
         return envelope
+
+    # -------------------------------------------------------------- for the supervisor
 
     def fail_queued(self, error: Callable[[], Exception]) -> None:
         """Empty the queue; every caller in it gets an error of its own."""
-        while True:
-            try:
-                envelope = self._channels[1].receive_nowait()
-            except (trio.WouldBlock, trio.EndOfChannel, trio.ClosedResourceError):
-                break
+        waiting = list(self._waiting.items())
+        envelopes = [*self._queue, *(envelope for _, envelope in waiting)]
+        self._queue.clear()
+        self._waiting.clear()
+        self._by_key.clear()
+        self.counts.depth = 0
+        for envelope in envelopes:
             if envelope.reply is not None:
                 envelope.reply.fail(error())
-        self.counts.depth = 0
+        for task, _ in waiting:
+            trio.lowlevel.reschedule(task)
 
     def close(self) -> None:
         """Refuse everything from now on, and fail what is queued with `ActorDown`."""
+        self._closed = True
         self.fail_queued(self._down)
-        for channel in self._channels:
-            channel.close()
+        if self._reader is not None:
+            self._reader.close()
+
+    def change(self, spec: MailboxSpec) -> None:
+        """Behave as `spec` says from now on; what is queued stays, even beyond a new capacity."""
+        if spec == self.spec:
+            return
+        self.spec = spec
+        self._by_key.clear()
+        if spec.key is None:
+            return
+        queued = list(self._queue)
+        self._queue.clear()
+        for envelope in queued:
+            envelope.key = spec.key(envelope.message)
+            older = self._by_key.setdefault(envelope.key, envelope)
+            if older is envelope:
+                self._queue.append(envelope)
+            else:
+                self.counts.depth -= 1
+                self._replace(older, envelope)
+
+    # -------------------------------------------------------------- inside
+
+    def _pop(self) -> Envelope:
+        envelope = self._queue.popleft()
+        self.counts.depth -= 1
+        if self.spec.key is not None:
+            self._by_key.pop(envelope.key, None)
+        if self._waiting:
+            task, waited = self._waiting.popitem(last=False)
+            self._queue.append(waited)
+            trio.lowlevel.reschedule(task)
+        return envelope
+
+    def _conflate(self, envelope: Envelope, key_of: Callable[[Any], Hashable]) -> bool:
+        envelope.key = key_of(envelope.message)
+        queued = self._by_key.get(envelope.key)
+        if queued is None:
+            if len(self._queue) < self.spec.capacity:
+                self._by_key[envelope.key] = envelope
+            return False
+        self._replace(queued, envelope)
+        self.counts.received += 1
+        return True
+
+    def _replace(self, older: Envelope, newer: Envelope) -> None:
+        # In the older one's place, so that a key that never rests is not put off for ever.
+        self._drop(older)
+        older.message, older.reply = newer.message, newer.reply
 
     def _down(self) -> ActorDown:
         return ActorDown(f"{self.name} has ended and takes no more messages")
@@ -246,8 +314,5 @@ class Mailbox:
 
     def _drop(self, envelope: Envelope) -> None:
         self.counts.dropped += 1
-        self.counts.depth -= 1
         if envelope.reply is not None:
-            envelope.reply.fail(
-                MessageDropped(f"{self.name}: dropped for a newer message, the mailbox was full")
-            )
+            envelope.reply.fail(MessageDropped(f"{self.name}: dropped for a newer message"))

@@ -7,82 +7,40 @@ so a stop from outside still becomes an orderly stop, last child first, each wit
 
 from __future__ import annotations
 
-import enum
-import logging
-from collections import deque
-from collections.abc import Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Sequence
 
-import trio
-
-from runtime.core.backoff import Backoff, RestartIntensity, check_can_give_up
-from runtime.core.child import (
-    Child,
-    ChildInfo,
-    ChildSpec,
-    ChildState,
-    Life,
-    Restart,
-)
-from runtime.core.crashes import crash_beside_cancellation, one_line, unwrap
+from runtime.core.backoff import Backoff, RestartIntensity
+from runtime.core.child import ChildSpec, ChildState, Exit, Restart
 from runtime.core.errors import (
-    ActorNotFound,
-    ActorRestarted,
+    AlreadyPresent,
+    AlreadyStarted,
     BadSpec,
-    RestartIntensityExceeded,
+    ChildNotFound,
+    Restarting,
+    Shutdown,
     StartFailed,
+    StillRunning,
 )
-from runtime.core.mailbox import Mailbox, OnCrash
+from runtime.core.handle import ChildEntry, ChildHandle
+from runtime.core.info import ChildCounts
+from runtime.core.mailbox import Mailbox
+from runtime.core.policy import (
+    RESTARTS,
+    AutoShutdown,
+    Flags,
+    Strategy,
+    checked_flags,
+    checked_spec,
+)
+from runtime.core.reports import CrashLog
+from runtime.core.slot import Slot
+from runtime.core.steering import Steering
 
-_log = logging.getLogger("marketd.supervisor")
-
-
-class Strategy(enum.Enum):
-    """Who is restarted with a child that crashed."""
-
-    ONE_FOR_ONE = "one_for_one"
-    """Nobody else."""
-    REST_FOR_ONE = "rest_for_one"
-    """Those started after it."""
-    ONE_FOR_ALL = "one_for_all"
-    """All its siblings."""
-
-
-class Exit(enum.Enum):
-    """How a child ended."""
-
-    NORMAL = "normal"
-    CRASH = "crash"
+__all__ = ["RESTARTS", "AutoShutdown", "Exit", "Flags", "Strategy", "Supervisor"]
 
 
-# (restart kind, how it ended) -> whether it is started again.
-RESTARTS: dict[tuple[Restart, Exit], bool] = {
-    (Restart.PERMANENT, Exit.NORMAL): True,
-    (Restart.PERMANENT, Exit.CRASH): True,
-    (Restart.TRANSIENT, Exit.NORMAL): False,
-    (Restart.TRANSIENT, Exit.CRASH): True,
-    (Restart.TEMPORARY, Exit.NORMAL): False,
-    (Restart.TEMPORARY, Exit.CRASH): False,
-}
-
-
-class _Slot:
-    """A child's place in its supervisor, from one life to the next."""
-
-    def __init__(self, spec: ChildSpec, name: str) -> None:
-        self.spec = spec
-        self.mailbox = Mailbox(name, spec.mailbox)
-        self.state = ChildState.STOPPED
-        self.child: Child | None = None
-        self.life: Life | None = None
-        self.incarnation = 0
-        self.in_a_row = 0
-        self.last_crash = ""
-        self.restart_due_s: float | None = None
-        # Ended, and by its restart kind not to be started again.
-        self.done = False
-
-
-class Supervisor:
+class Supervisor(Steering):
     """Keeps its children alive.
 
     Args:
@@ -90,9 +48,12 @@ class Supervisor:
       strategy: Who is restarted with a child that crashed.
       intensity: When to give up; None for never.
       backoff: How long to wait before a restart.
+      auto_shutdown: Whether it ends itself when significant children have ended.
+      crash_log: What is written about crashes.
 
     Raises:
-      BadSpec: Two children have one id, or the policy could never give up though it says it would.
+      BadSpec: Something in this cannot work: two children have one id, one is significant where
+        that means nothing, or the policy could never give up though it says it would.
     """
 
     def __init__(
@@ -102,271 +63,328 @@ class Supervisor:
         strategy: Strategy = Strategy.ONE_FOR_ONE,
         intensity: RestartIntensity | None = RestartIntensity(),  # noqa: B008 - frozen
         backoff: Backoff = Backoff(),  # noqa: B008 - frozen
+        auto_shutdown: AutoShutdown = AutoShutdown.NEVER,
+        crash_log: CrashLog = CrashLog(),  # noqa: B008 - frozen
     ) -> None:
-        ids = [spec.id for spec in children]
-        if len(set(ids)) < len(ids):
-            raise BadSpec(f"children of one supervisor need different ids, were {ids}")
-        check_can_give_up(intensity, backoff)
-        self._specs = tuple(children)
-        self._strategy = strategy
-        self._intensity = intensity
-        self._backoff = backoff
-        self._slots: list[_Slot] = []
+        super().__init__(Flags(strategy, intensity, backoff, auto_shutdown, crash_log))
+        self._specs = _checked(children, self._flags)
+        # Significant children that may be alive, by age; dead ones are found out when it matters.
+        self._significant: OrderedDict[Slot, None] = OrderedDict()
 
-    # -------------------------------------------------------------- as a child
+    # -------------------------------------------------------------- at run time
 
-    async def run(self, life: Life) -> None:
-        """Live one incarnation: start all, watch, stop all.
+    async def start_child(self, spec: ChildSpec) -> ChildHandle:
+        """Add a child at the end and start it.
 
         Raises:
-          StartFailed: A child did not start; those before it were stopped.
-          RestartIntensityExceeded: Gave up; all children were stopped.
+          AlreadyStarted: A child of that id is running, or somebody else has its name.
+          AlreadyPresent: One is there, though not running: restart or delete it.
+          Restarting: One is there, between a crash and its next start.
+          StartFailed: It did not come up; nothing of it is kept.
+          BadSpec: It is significant, and this supervisor never shuts down by itself.
+          SupervisorDown: The supervisor is not running, or ended meanwhile.
         """
-        prefix = f"{life.name}." if life.name else ""
-        self._life, self._around = life, life.around
-        self._exits: deque[tuple[_Slot, Life]] = deque()
-        self._restarts_s: deque[float] = deque()
-        self._wake = trio.Event()
-        self._slots = [_Slot(spec, prefix + spec.id) for spec in self._specs]
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            try:
-                with trio.CancelScope() as loop:
-                    life.on_stop = loop.cancel
-                    for slot in self._slots:
-                        life.around.registry.register(slot.mailbox)
-                    for slot in self._slots:
-                        await self._start(slot)
-                    life.up()
-                    await self._watch()
-            finally:
-                with trio.CancelScope(shield=True):
-                    await self._stop(self._slots, for_good=True)
+        return await self._ask(lambda: self._add(spec))
 
-    def describe(self) -> tuple[ChildInfo, ...]:
-        """Return what every child is doing, in start order, down to the leaves."""
-        return tuple(self._describe(slot) for slot in self._slots)
+    async def terminate_child(self, child_id: str) -> None:
+        """Stop a child, or its restarting; it keeps its place, unless it is temporary.
 
-    def kill(self, name: str) -> None:
-        """End the child called `name` anywhere below, without asking, as if it had crashed.
+        Stopping one that is not running is no error.
 
         Raises:
-          ActorNotFound: No such child is running here.
+          ChildNotFound: There is no such child.
+          SupervisorDown: As for `start_child`.
         """
-        for slot in self._slots:
-            if slot.mailbox.name == name and slot.life is not None and slot.life.is_up:
-                slot.life.kill()
-                return
-            if name.startswith(slot.mailbox.name + ".") and isinstance(slot.child, Supervisor):
-                slot.child.kill(name)
-                return
-        raise ActorNotFound(f"no child called {name!r} is running")
+        await self._ask(lambda: self._terminate(self._slot(child_id)))
 
-    # -------------------------------------------------------------- starting and stopping
+    async def restart_child(self, child_id: str) -> ChildHandle:
+        """Start a child that is not running.
 
-    async def _start(self, slot: _Slot) -> None:
-        slot.state = ChildState.STARTING
-        slot.incarnation += 1
-        life = slot.life = Life(
-            name=slot.mailbox.name,
-            incarnation=slot.incarnation,
-            around=self._around,
-            mailbox=slot.mailbox,
-            started_s=self._around.clock.now_s(),
-            will_return=slot.spec.restart is not Restart.TEMPORARY,
-        )
-        self._nursery.start_soon(self._live, slot, life)
-        await life.settled.wait()
-        if not life.is_up:
-            reason = one_line(life.error) if life.error else "it ended before it was up"
-            slot.state, slot.life, slot.last_crash = ChildState.STOPPED, None, reason
-            raise StartFailed(f"{life.name} did not start: {reason}") from life.error
-        slot.state = ChildState.RUNNING
+        Raises:
+          ChildNotFound: There is no such child.
+          StillRunning: It is running.
+          Restarting: It is between a crash and its next start.
+          StartFailed: It did not come up; its place is kept.
+          SupervisorDown: As for `start_child`.
+        """
+        return await self._ask(lambda: self._start_again(self._idle(child_id)))
 
-    async def _live(self, slot: _Slot, life: Life) -> None:
-        """Run one life of a child to its end, whatever end it is, and report it."""
+    async def delete_child(self, child_id: str) -> None:
+        """Forget a child that is not running.
+
+        Raises:
+          ChildNotFound, StillRunning, Restarting, SupervisorDown: As for `restart_child`.
+        """
+
+        async def delete() -> None:
+            slot = self._idle(child_id)
+            self._give_up(slot)
+            del self._slots[child_id]
+
+        await self._ask(delete)
+
+    async def which_children(self) -> tuple[ChildEntry, ...]:
+        """Return all children in start order, as of when it is their turn to be listed."""
+
+        async def list_them() -> tuple[ChildEntry, ...]:
+            return tuple(map(_entry, self._slots.items()))
+
+        return await self._ask(list_them)
+
+    async def which_child(self, child_id: str) -> ChildEntry:
+        """Return one child.
+
+        Raises:
+          ChildNotFound: There is no such child.
+        """
+
+        async def list_it() -> ChildEntry:
+            return _entry((child_id, self._slot(child_id)))
+
+        return await self._ask(list_it)
+
+    async def get_child_spec(self, child_id: str) -> ChildSpec:
+        """Return the specification that the child's next life follows.
+
+        A temporary child's has forgotten how it was started.
+
+        Raises:
+          ChildNotFound: There is no such child.
+        """
+
+        async def get() -> ChildSpec:
+            return self._slot(child_id).spec
+
+        return await self._ask(get)
+
+    async def count_children(self) -> ChildCounts:
+        """Return how many children there are, and of what kind."""
+
+        async def count() -> ChildCounts:
+            return counts_of(self._slots.values())
+
+        return await self._ask(count)
+
+    async def change(
+        self, *, flags: Flags | None = None, children: Sequence[ChildSpec] | None = None
+    ) -> None:
+        """Go by other flags and specifications from now on; OTP's code change.
+
+        Children that run keep running, and follow their new specification from their next life
+        on. Added ones are not started (`restart_child` does that), missing ones keep their place
+        and their old specification, after the others. The order is the new one.
+
+        Args:
+          flags: In place of the present ones; `dataclasses.replace(supervisor.flags, …)`.
+          children: In place of the present specifications.
+
+        Raises:
+          BadSpec: Something in this cannot work; everything stays as it was.
+          SupervisorDown: The supervisor is not running, or ended meanwhile.
+        """
+
+        async def change() -> None:
+            new_flags = self._flags if flags is None else checked_flags(flags)
+            present = [slot.spec for slot in self._slots.values()]
+            specs = _checked(present if children is None else children, new_flags)
+            self._go_by(new_flags)
+            if children is not None:
+                self._follow(specs)
+
+        await self._ask(change)
+
+    # -------------------------------------------------------------- the operations, inside
+
+    async def _add(self, spec: ChildSpec) -> ChildHandle:
+        _checked([spec], self._flags)
+        slot = self._slots.get(spec.id)
+        if slot is not None:
+            self._refuse_second(slot)
+        name = self._prefix + spec.id
         try:
-            # Shielded: only the supervisor ends a child, and in its order. The scope keeps its own
-            # cancellation; an error beside it in a group is still a crash.
-            life.scope.shield = True
-            with life.scope:
-                slot.child = slot.spec.start()
-                await slot.child.run(life)
-        except Exception as error:  # noqa: BLE001 - a crash is whatever a child raises
-            life.error = unwrap(error)
-        except (trio.Cancelled, BaseExceptionGroup) as error:
-            life.error = crash_beside_cancellation(error)
-        finally:
-            life.ended.set()
-            life.settled.set()
-            self._exits.append((slot, life))
-            self._wake.set()
-
-    async def _stop(self, slots: Sequence[_Slot], *, for_good: bool) -> None:
-        for slot in reversed(slots):
-            slot.restart_due_s = None
-            if slot.life is not None and slot.life.ended.is_set():
-                # It ended by itself, and nobody has taken note of it yet.
-                self._note_end(slot, slot.life)
-            elif slot.life is not None:
-                await self._stop_one(slot, slot.life, for_good=for_good)
-                slot.life = None
-            slot.state = ChildState.STOPPED
-            if for_good and self._life.will_return:
-                slot.mailbox.fail_queued(
-                    lambda: ActorRestarted("it is started again with its supervisor")
-                )
-            if for_good or slot.spec.restart is Restart.TEMPORARY:
-                self._retire(slot)
-
-    async def _stop_one(self, slot: _Slot, life: Life, *, for_good: bool) -> None:
-        # Children of a supervisor that is itself started again come back with it.
-        stays = self._life.will_return if for_good else slot.spec.restart is not Restart.TEMPORARY
-        life.will_return = stays
-        if slot.spec.shutdown_s > 0:
-            life.request_stop()
-            with trio.move_on_after(slot.spec.shutdown_s):
-                await life.ended.wait()
-        if not life.ended.is_set():
-            if slot.spec.shutdown_s > 0:
-                _log.warning(
-                    "%s did not stop within %g s and is cancelled",
-                    life.name,
-                    slot.spec.shutdown_s,
-                )
-            life.kill()
-            await life.ended.wait()
-        if life.error is not None:
-            slot.last_crash = one_line(life.error)
-            _log.error("%s failed while stopping", life.name, exc_info=life.error)
-
-    def _retire(self, slot: _Slot) -> None:
-        """End a child's place for good: whoever waits is told at once."""
-        slot.done = True
-        slot.mailbox.close()
-        self._around.registry.unregister(slot.mailbox)
-
-    # -------------------------------------------------------------- watching and restarting
-
-    async def _watch(self) -> None:
-        while True:
-            while self._exits:
-                slot, life = self._exits.popleft()
-                if slot.life is life:
-                    await self._ended(slot, life)
-            due = self._next_due()
-            if due is not None and due[0] <= self._around.clock.now_s():
-                await self._restart_group(due[1])
-                continue
-            self._wake = trio.Event()
-            with trio.CancelScope() as wait:
-                if due is not None:
-                    wait.deadline = due[0]
-                await self._wake.wait()
-
-    async def _ended(self, slot: _Slot, life: Life) -> None:
-        self._note_end(slot, life)
-        if slot.done:
-            return
-        lived_s = self._around.clock.now_s() - life.started_s
-        self._count_restart(slot, lived_s, life.error)
-        await self._stop(self._taken_along(slot), for_good=False)
-        self._schedule(slot)
-
-    def _note_end(self, slot: _Slot, life: Life) -> None:
-        """Take note of a life that ended by itself, and of whether another one follows."""
-        crashed = life.error is not None or life.killed
-        slot.state, slot.life = ChildState.STOPPED, None
-        if crashed:
-            slot.last_crash = one_line(life.error) if life.error else "killed"
-            _log.error(
-                "%s crashed in incarnation %d: %s",
-                life.name,
-                life.incarnation,
-                slot.last_crash,
-                exc_info=life.error,
-            )
-        if RESTARTS[slot.spec.restart, Exit.CRASH if crashed else Exit.NORMAL]:
-            _crashed_with_queue(slot)
-        else:
-            self._retire(slot)
-
-    def _count_restart(self, slot: _Slot, lived_s: float, error: Exception | None) -> None:
-        if lived_s >= self._backoff.forgive_after_s:
-            slot.in_a_row = 0
-        slot.in_a_row += 1
-        if self._intensity is None:
-            return
-        now_s = self._around.clock.now_s()
-        self._restarts_s.append(now_s)
-        while self._restarts_s[0] + self._intensity.within_s <= now_s:
-            self._restarts_s.popleft()
-        if len(self._restarts_s) > self._intensity.max_restarts:
-            raise RestartIntensityExceeded(
-                f"gave up after {len(self._restarts_s)} crashes within "
-                f"{self._intensity.within_s:g} s; the last was {slot.mailbox.name}: "
-                f"{slot.last_crash}"
+            mailbox = self._around.registry.open(name, spec.mailbox)
+        except BadSpec as error:
+            raise AlreadyStarted(
+                f"{name} runs already, outside of this supervisor", name
             ) from error
+        slot = self._slots[spec.id] = Slot(spec, mailbox)
+        try:
+            return await self._start_again(slot)
+        except StartFailed:
+            self._slots.pop(spec.id, None)
+            raise
 
-    def _taken_along(self, slot: _Slot) -> list[_Slot]:
-        """Return the others that are restarted together with `slot`, in start order."""
-        match self._strategy:
-            case Strategy.ONE_FOR_ONE:
-                return []
-            case Strategy.REST_FOR_ONE:
-                return self._slots[self._slots.index(slot) + 1 :]
-            case Strategy.ONE_FOR_ALL:
-                return [other for other in self._slots if other is not slot]
+    def _refuse_second(self, slot: Slot) -> None:
+        if slot.state is ChildState.RESTARTING:
+            raise Restarting(f"{slot.name} is restarting")
+        if slot.life is None:
+            raise AlreadyPresent(f"{slot.name} is there, though not running")
+        raise AlreadyStarted(f"{slot.name} runs already", slot.name)
 
-    def _schedule(self, slot: _Slot) -> None:
-        wait_s = self._backoff.wait_s(slot.in_a_row, self._around.rng)
-        slot.state = ChildState.RESTARTING
-        slot.restart_due_s = self._around.clock.now_s() + wait_s
-        if wait_s > 0:
-            _log.info("%s is started again in %.3g s", slot.mailbox.name, wait_s)
+    async def _start_again(self, slot: Slot) -> ChildHandle:
+        try:
+            runs = await self._start(slot)
+        except StartFailed:
+            self._give_up(slot)
+            raise
+        info = slot.life.info if slot.life is not None else None
+        if not runs:
+            self._ignored(slot)
+        ref = self._around.registry.ref(slot.name)
+        return ChildHandle(slot.spec.id, slot.name, ref, info, runs)
 
-    def _next_due(self) -> tuple[float, _Slot] | None:
-        waiting = [(s.restart_due_s, s) for s in self._slots if s.restart_due_s is not None]
-        return min(waiting, key=lambda item: item[0], default=None)
+    async def _terminate(self, slot: Slot) -> None:
+        await self._end_one(slot, returns=False)
+        slot.in_a_row = 0
+        self._lay_down(slot)
 
-    async def _restart_group(self, slot: _Slot) -> None:
-        """Start `slot` and those stopped along with it; a failure counts as another crash."""
-        group = [slot, *self._taken_along(slot)]
-        for other in sorted(group, key=self._slots.index):
-            if other.life is not None or other.done:
-                continue
-            other.restart_due_s = None
-            try:
-                await self._start(other)
-            except StartFailed as error:
-                _log.exception("%s could not be started again", other.mailbox.name)
-                _crashed_with_queue(other)
-                self._count_restart(other, 0.0, error)
-                await self._stop(self._taken_along(other), for_good=False)
-                self._schedule(other)
-                return
+    def _slot(self, child_id: str) -> Slot:
+        try:
+            return self._slots[child_id]
+        except KeyError:
+            raise ChildNotFound(f"there is no child {child_id!r}") from None
 
-    def _describe(self, slot: _Slot) -> ChildInfo:
-        counts = slot.mailbox.counts
-        running = slot.life is not None and slot.state is ChildState.RUNNING
-        now_s = self._around.clock.now_s()
-        return ChildInfo(
-            name=slot.mailbox.name,
-            state=slot.state.value,
-            incarnation=slot.incarnation,
-            uptime_s=now_s - slot.life.started_s if running and slot.life else 0.0,
-            restarts=max(0, slot.incarnation - 1),
-            last_crash=slot.last_crash,
-            queued=counts.depth,
-            queued_max=counts.depth_max,
-            received=counts.received,
-            refused=counts.refused,
-            children=slot.child.describe() if running and slot.child else (),
+    def _idle(self, child_id: str) -> Slot:
+        slot = self._slot(child_id)
+        if slot.state is ChildState.RESTARTING:
+            raise Restarting(f"{slot.name} is restarting")
+        if slot.life is not None:
+            raise StillRunning(f"{slot.name} is running")
+        return slot
+
+    def _follow(self, specs: Sequence[ChildSpec]) -> None:
+        """Take over specifications that were checked."""
+        old, self._slots, self._specs = self._slots, {}, tuple(specs)
+        for spec in specs:
+            slot = old.pop(spec.id, None)
+            if slot is None:
+                mailbox = Mailbox(self._prefix + spec.id, spec.mailbox)
+                mailbox.close()
+                slot = Slot(spec, mailbox)
+            runs_for_once = slot.life is not None and spec.restart is Restart.TEMPORARY
+            slot.spec = spec.without_start() if runs_for_once else spec
+            self._slots[spec.id] = slot
+        self._slots |= old
+        self._significant = OrderedDict.fromkeys(
+            slot for slot in self._slots.values() if slot.spec.significant
         )
 
+    # -------------------------------------------------------------- what makes it this kind
 
-def _crashed_with_queue(slot: _Slot) -> None:
-    """Give the queued messages of a crashed child the fate its mailbox declares."""
-    if slot.mailbox.spec.on_crash is OnCrash.FAIL:
-        name = slot.mailbox.name
-        slot.mailbox.fail_queued(lambda: ActorRestarted(f"{name} ended before it answered"))
+    async def _start_all(self) -> None:
+        self._significant.clear()
+        for spec in self._specs:
+            mailbox = self._around.registry.open(self._prefix + spec.id, spec.mailbox)
+            self._slots[spec.id] = Slot(spec, mailbox)
+        for slot in list(self._slots.values()):
+            if not await self._start(slot):
+                self._ignored(slot)
+
+    async def _stop_all(self) -> None:
+        slots = list(reversed(self._slots.values()))
+        if self._life.killed:
+            # Killed without asking: so are they, all at once.
+            await self._end_together(slots, returns=self._life.will_return)
+        for slot in slots:
+            await self._end_one(slot, returns=self._life.will_return)
+            self._give_up(slot)
+
+    def _along(self, slot: Slot) -> list[Slot]:
+        """Return the others that are restarted together with `slot`, in reverse start order."""
+        along: list[Slot] = []
+        if self._flags.strategy is Strategy.ONE_FOR_ONE:
+            return along
+        for other in reversed(self._slots.values()):
+            if other is not slot:
+                along.append(other)
+            elif self._flags.strategy is Strategy.REST_FOR_ONE:
+                break
+        return along
+
+    async def _stop_group(self, slot: Slot) -> None:
+        for other in self._along(slot):
+            is_temporary = other.spec.restart is Restart.TEMPORARY
+            await self._end_one(other, returns=not is_temporary)
+            if is_temporary:
+                self._lay_down(other)
+
+    async def _restart(self, slot: Slot) -> None:
+        # Somebody may have been started since the group was stopped.
+        await self._stop_group(slot)
+        for other in self._in_start_order(slot):
+            try:
+                if not await self._start(other):
+                    self._ignored(other)
+            except StartFailed as error:
+                await self._failed(other, None, error)
+                return
+
+    def _in_start_order(self, slot: Slot) -> list[Slot]:
+        if self._flags.strategy is Strategy.ONE_FOR_ALL:
+            return list(self._slots.values())
+        return [slot, *reversed(self._along(slot))]
+
+    def _after_start(self, slot: Slot) -> None:
+        super()._after_start(slot)
+        if slot.spec.significant:
+            self._significant[slot] = None
+
+    def _ended_for_good(self, slot: Slot) -> None:
+        self._lay_down(slot)
+        mode = self._flags.auto_shutdown
+        if not slot.spec.significant or mode is AutoShutdown.NEVER:
+            return
+        if mode is AutoShutdown.ALL_SIGNIFICANT and self._has_significant():
+            return
+        raise Shutdown(f"{slot.name} was significant and has ended")
+
+    def _has_significant(self) -> bool:
+        while self._significant:
+            slot = next(iter(self._significant))
+            if slot.life is not None or slot.state is ChildState.RESTARTING:
+                return True
+            del self._significant[slot]
+        return False
+
+    def _ignored(self, slot: Slot) -> None:
+        self._lay_down(slot)
+
+    def _lay_down(self, slot: Slot) -> None:
+        """Let a child rest: in its place, or without one if it is temporary."""
+        self._give_up(slot)
+        self._tell_ready()
+        if slot.spec.restart is Restart.TEMPORARY:
+            del self._slots[slot.spec.id]
+
+
+def _checked(given: object, flags: Flags) -> tuple[ChildSpec, ...]:
+    if not isinstance(given, Iterable) or isinstance(given, type):
+        raise BadSpec(f"children must be given as ChildSpecs, were {given!r}")
+    children = tuple(given)
+    for spec in children:
+        if checked_spec(spec).significant and flags.auto_shutdown is AutoShutdown.NEVER:
+            raise BadSpec(
+                f"child {spec.id} is significant, but auto_shutdown of its supervisor is never"
+            )
+    ids = [spec.id for spec in children]
+    if len(set(ids)) < len(ids):
+        twice = [child_id for child_id, count in Counter(ids).items() if count > 1]
+        raise BadSpec(f"children of one supervisor need different ids, were {ids}: {twice}")
+    return children
+
+
+def _entry(item: tuple[str, Slot]) -> ChildEntry:
+    child_id, slot = item
+    return ChildEntry(child_id, slot.name, slot.state.value, slot.is_supervisor, slot.handle)
+
+
+def counts_of(slots: Iterable[Slot]) -> ChildCounts:
+    """Return how many children there are in `slots`, and of what kind."""
+    everyone = list(slots)
+    supervisors = sum(slot.is_supervisor for slot in everyone)
+    return ChildCounts(
+        specs=len(everyone),
+        active=sum(slot.life is not None for slot in everyone),
+        supervisors=supervisors,
+        workers=len(everyone) - supervisors,
+    )

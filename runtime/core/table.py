@@ -7,10 +7,14 @@ the next incarnation finds it as it was. Values should be immutable: readers kee
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator
+import logging
+from collections.abc import Callable, Container, Iterator, Mapping
+from types import MappingProxyType
 from typing import Generic, TypeVar
 
 from runtime.core.errors import TableOwned
+
+_log = logging.getLogger("marketd.table")
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -35,6 +39,7 @@ class Table(Generic[K, V]):
         # Of each key: the tick of its last use, and how many uses there were.
         self._uses: dict[K, list[int]] = {}
         self._owner: str | None = None
+        self._writer: TableWriter[K, V] | None = None
         self._tick = 0
 
     def use(self, key: K) -> V | None:
@@ -64,27 +69,45 @@ class Table(Generic[K, V]):
         """Return the number of keys."""
         return len(self._values)
 
-    def claim(self, owner: str) -> TableWriter[K, V]:
+    def claim(
+        self, owner: str, *, accept: Callable[[Mapping[K, V]], bool] | None = None
+    ) -> TableWriter[K, V]:
         """Make `owner` the one writer; what its earlier incarnation left behind is still there.
+
+        That incarnation can write no more, even if it could not be ended and lives on.
 
         Args:
           owner: Names the writer, the same name in each of its incarnations.
+          accept: Looks at what was left behind; if it returns False or raises a `ValueError`, a
+            `TypeError` or a `LookupError`, the heir starts with an empty table. Without it,
+            everything is accepted.
 
         Raises:
           TableOwned: Somebody else has claimed it and not released it.
         """
         if self._owner not in {None, owner}:
             raise TableOwned(f"table {self.name!r} already has a writer: {self._owner!r}")
+        refused = accept is not None and bool(self._values) and not _accepted(accept, self._values)
+        if refused:
+            _log.error("%s found table %r corrupt, and starts it anew", owner, self.name)
+            self._values.clear()
+            self._uses.clear()
         self._owner = owner
-        return TableWriter(self, owner)
+        self._writer = TableWriter(self, owner, refused=refused)
+        return self._writer
 
 
 class TableWriter(Generic[K, V]):
-    """The right to write one table, held by one owner at a time."""
+    """The right to write one table, held by one owner at a time.
 
-    def __init__(self, table: Table[K, V], owner: str) -> None:
+    Attributes:
+      refused: Whether what was left behind was found corrupt, and is gone.
+    """
+
+    def __init__(self, table: Table[K, V], owner: str, *, refused: bool = False) -> None:
         self._table = table
         self._owner = owner
+        self.refused = refused
 
     def put(self, key: K, value: V) -> None:
         """Set the value of `key`; a new key counts as just used."""
@@ -102,10 +125,18 @@ class TableWriter(Generic[K, V]):
 
     def release(self) -> None:
         """Let somebody else claim the table; the values stay."""
-        if self._table._owner == self._owner:
-            self._table._owner = None
+        if self._table._writer is self:
+            self._table._owner = self._table._writer = None
 
     def _own(self) -> Table[K, V]:
-        if self._table._owner != self._owner:
+        if self._table._writer is not self:
             raise TableOwned(f"table {self._table.name!r} is no longer written by {self._owner!r}")
         return self._table
+
+
+def _accepted(accept: Callable[[Mapping[K, V]], bool], values: Mapping[K, V]) -> bool:
+    try:
+        return accept(MappingProxyType(values))
+    except (ValueError, TypeError, LookupError):
+        # What cannot even be looked at is corrupt.
+        return False

@@ -19,7 +19,8 @@ def test_groups_of_one_are_unwrapped_and_groups_of_more_are_kept() -> None:
 
 def test_a_line_is_one_line_of_bounded_length() -> None:
     """It goes into logs and tables."""
-    assert one_line(ValueError("a\nb")) == "ValueError: a b"
+    assert one_line(ValueError("a\nb\rc\x1b[0m")) == "ValueError: a b c [0m"
+    assert one_line(ValueError()) == "ValueError"
     assert len(one_line(ValueError("x" * 1_000_000))) == 300
 
 

@@ -33,7 +33,8 @@ def ask(number: int) -> tuple[Envelope, Reply]:
 
 def full(overflow: Overflow, *, capacity: int = 2) -> tuple[Mailbox, list[Reply]]:
     """Return a mailbox at its bound, holding requests 0, 1, …, and their replies."""
-    mailbox = Mailbox("box", MailboxSpec(capacity=capacity, overflow=overflow))
+    key = (lambda message: message.number) if overflow is Overflow.LATEST else None
+    mailbox = Mailbox("box", MailboxSpec(capacity=capacity, overflow=overflow, key=key))
     replies = []
     for number in range(capacity):
         envelope, reply = ask(number)
@@ -114,6 +115,77 @@ async def test_the_oldest_message_makes_room_and_its_sender_is_told() -> None:
         await replies[0].wait()
     assert (mailbox.counts.dropped, mailbox.counts.depth, mailbox.counts.depth_max) == (1, 2, 2)
     assert await numbers(mailbox, 2) == [1, 2]
+
+
+async def test_the_latest_of_each_key_takes_the_place_of_the_one_before() -> None:
+    """Full or not; in the older one's place, so that no key is put off by one that never rests."""
+    spec = MailboxSpec(capacity=3, overflow=Overflow.LATEST, key=lambda ask: ask.number % 10)
+    mailbox = Mailbox("box", spec)
+    replies = {}
+    for number in (1, 2, 11, 3, 13, 21):
+        envelope, replies[number] = ask(number)
+        mailbox.put_nowait(envelope)
+    with pytest.raises(MailboxFull, match=r"box: mailbox is full \(3 messages queued\)"):
+        mailbox.put_nowait(ask(4)[0])
+
+    for number in (1, 11, 3):
+        with pytest.raises(MessageDropped, match=r"box: dropped for a newer message"):
+            await replies[number].wait()
+    counts = mailbox.counts
+    assert (counts.received, counts.dropped, counts.refused, counts.depth) == (6, 3, 1, 3)
+    assert await numbers(mailbox, 3) == [21, 2, 13]
+    mailbox.put_nowait(ask(31)[0])
+    assert await numbers(mailbox, 1) == [31]
+
+
+def test_a_key_that_fails_is_the_senders_problem() -> None:
+    """The mailbox is as it was, and its reader never hears of it."""
+    spec = MailboxSpec(overflow=Overflow.LATEST, key=lambda ask: ask.nothing)
+    mailbox = Mailbox("box", spec)
+    with pytest.raises(AttributeError, match=r"nothing"):
+        mailbox.put_nowait(ask(1)[0])
+
+    assert (mailbox.counts.depth, mailbox.counts.received) == (0, 0)
+
+
+async def test_a_mailbox_can_be_told_to_behave_differently() -> None:
+    """What is queued stays in its order, even beyond a smaller bound, and obeys the new rule."""
+    mailbox, replies = full(Overflow.WAIT, capacity=6)
+    key = {0: "a", 1: "b", 2: "c", 3: "d", 4: "a", 5: "b"}.get
+    latest = MailboxSpec(2, Overflow.LATEST, key=lambda ask: key(ask.number))
+    mailbox.change(latest)
+
+    assert (mailbox.counts.depth, mailbox.counts.dropped) == (4, 2)
+    assert [reply.answered for reply in replies] == [True, True, False, False, False, False]
+    with pytest.raises(MailboxFull, match=r"box: mailbox is full \(2 messages queued\)"):
+        mailbox.put_nowait(Envelope(Tell(number=-1)))
+    mailbox.change(MailboxSpec(capacity=5))
+    await mailbox.put(ask(9)[0])
+    assert await numbers(mailbox, 5) == [4, 5, 2, 3, 9]
+
+
+async def test_whoever_reads_anew_takes_the_right_from_whoever_read_before(
+    nursery: trio.Nursery,
+) -> None:
+    """A life that was left behind must not take messages away from the one that follows."""
+    mailbox = Mailbox("box")
+    first = mailbox.open_reader()
+    taken: list[object] = []
+
+    async def read() -> None:
+        taken.append(await first.take())
+
+    nursery.start_soon(read)
+    await trio.testing.wait_all_tasks_blocked()
+    second = mailbox.open_reader()
+    mailbox.put_nowait(ask(1)[0])
+    await trio.testing.wait_all_tasks_blocked()
+
+    assert taken == [None]
+    assert await first.take() is None
+    envelope = await second.take()
+    assert envelope is not None
+    assert envelope.message == Ask(number=1)
 
 
 async def test_dropping_an_event_tells_nobody() -> None:

@@ -33,6 +33,11 @@ class Numbered(Request[None], frozen=True):
     number: int
 
 
+def key_of(message: Numbered) -> int:
+    """Return the key by which messages are taken for the same: every third one is."""
+    return message.number % 3
+
+
 @dataclass
 class Machine:
     """A mailbox and what it should hold: the first `capacity` are queued, the rest wait."""
@@ -53,7 +58,8 @@ class Machine:
 
     def __post_init__(self) -> None:
         """Open the real one."""
-        self.mailbox = Mailbox("box", MailboxSpec(self.capacity, self.overflow))
+        key = key_of if self.overflow is Overflow.LATEST else None
+        self.mailbox = Mailbox("box", MailboxSpec(self.capacity, self.overflow, key=key))
 
     async def step(self, kind: str, pick: int) -> None:
         """Do one thing to both, let every task run, and compare."""
@@ -89,7 +95,14 @@ class Machine:
         if self.closed:
             self.fates[number] = ActorDown
             return
-        if is_full and self.overflow is Overflow.REFUSE:
+        same = [each for each in self.inside if each % 3 == number % 3]
+        if same and self.overflow is Overflow.LATEST:
+            self.fates[same[0]] = MessageDropped
+            self.inside[self.inside.index(same[0])] = number
+            self.dropped += 1
+            self.received += 1
+            return
+        if is_full and self.overflow in {Overflow.REFUSE, Overflow.LATEST}:
             self.fates[number] = MailboxFull
             self.refused += 1
             return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -71,6 +73,57 @@ def test_a_released_table_goes_to_whoever_claims_it(
         writer.put("a", 9)
     with pytest.raises(TableOwned, match=r"no longer written by 'cache'"):
         writer.delete("a")
+
+
+def test_the_former_incarnation_can_write_no_more(table: Table[str, int]) -> None:
+    """It may have outlived its end, and its heir is the one who is right."""
+    former = table.claim("cache")
+    heir = table.claim("cache")
+    with pytest.raises(TableOwned, match=r"table 'candles' is no longer written by 'cache'"):
+        former.put("a", 1)
+    former.release()
+    heir.put("a", 2)
+
+    assert table.get("a") == 2
+
+
+def refuse(_values: object) -> bool:
+    """Find everything corrupt."""
+    return False
+
+
+def fall_over(values: Mapping[str, int]) -> bool:
+    """Find out by falling over it."""
+    return values["missing"] > 0
+
+
+@pytest.mark.parametrize("accept", [refuse, fall_over])
+def test_an_heir_can_refuse_what_is_corrupt(
+    table: Table[str, int],
+    writer: TableWriter[str, int],
+    accept: Callable[[Mapping[str, int]], bool],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Better an empty table than one that crashes each incarnation in turn."""
+    writer.put("a", 1)
+    heir = table.claim("cache", accept=accept)
+    heir.put("b", 2)
+
+    assert heir.refused
+    assert dict(table.items()) == {"b": 2}
+    assert table.least_recently_used() == "b"
+    assert caplog.messages == ["cache found table 'candles' corrupt, and starts it anew"]
+
+
+def test_an_heir_that_accepts_and_one_that_finds_nothing_refuse_nothing(
+    table: Table[str, int],
+) -> None:
+    """An empty table cannot be corrupt, and nobody looks at it."""
+    first = table.claim("cache", accept=refuse)
+    first.put("a", 1)
+    heir = table.claim("cache", accept=lambda values: values == {"a": 1})
+
+    assert (first.refused, heir.refused, table.get("a")) == (False, False, 1)
 
 
 def test_only_reading_counts_as_a_use(
