@@ -25,10 +25,11 @@ from runtime.core.message import Request
 from runtime.core.tree import open_tree
 from runtime.lock import hold_lock
 from runtime.messages import ActorStatus, ExchangeStatus, GetStatus, Status, Stop, Stopping
+from runtime.operations import Operations, flatten
 from runtime.origin import check_origin
 from runtime.paths import ensure_private_dir, socket_path, state_dir
 from runtime.transport_trio import LocalListener
-from runtime.wiring import OpenSender, Wired, wire
+from runtime.wiring import CONTROL, OpenSender, Wired, wire
 
 # How long the runtime itself works on one request from the socket; a client may give up earlier.
 ANSWER_TIMEOUT_S = 120.0
@@ -41,6 +42,8 @@ class Application:
       market: Asks it, from inside the process.
       stop_requested: Set when somebody asked it over the socket to stop.
       socket: Path of the local socket; None if it listens to nobody.
+      clock: Where it reads time.
+      wired: Its tree, and the door to it.
     """
 
     def __init__(
@@ -57,7 +60,7 @@ class Application:
         self.socket = socket
         self._settings = settings
         self._folder = folder
-        self._clock = clock
+        self.clock = clock
         self._started_ms = clock.utc_ms()
         self._started_s = clock.now_s()
         self.wired: Wired = wire(
@@ -68,23 +71,37 @@ class Application:
             open_store=open_store,
             control=None if socket is None else self._control,
         )
+        self._operations = Operations(self.wired.root, clock=clock)
         self.market = EmbeddedClient(self.answer, self.wired.router.from_memory)
 
     async def answer(self, request: Request[Any], timeout_s: float = ANSWER_TIMEOUT_S) -> Any:
-        """Return the answer to any message there is; errors as in `MarketRouter.answer`."""
+        """Return the answer to any message; errors as in `MarketRouter` and `Operations`."""
         match request:
             case GetStatus():
                 return await self.status()
             case Stop():
                 self.stop_requested.set()
                 return Stopping(pid=os.getpid())
+            case _ if self._operations.knows(request):
+                return await self._operations.answer(request)
             case _:
                 return await self.wired.router.answer(request, timeout_s=timeout_s)
 
+    async def _answer_socket(self, request: Request[Any]) -> Any:
+        if self._operations.knows(request):
+            self._operations.validate(request, through=CONTROL)
+        return await self.answer(request)
+
     def _at_once(self, request: Request[Any]) -> object | None:
-        if isinstance(request, GetStatus | Stop):
+        if isinstance(request, GetStatus | Stop) or self._operations.knows(request):
             return None
         return self.wired.router.at_once(request)
+
+    def _validate(self, request: Request[Any]) -> None:
+        if self._operations.knows(request):
+            self._operations.validate(request, through=CONTROL)
+        else:
+            self.wired.router.validate(request)
 
     async def status(self) -> Status:
         """Return how the runtime is, and every actor in it."""
@@ -96,24 +113,24 @@ class Application:
             version=_version(),
             pid=os.getpid(),
             started_ms=self._started_ms,
-            uptime_s=self._clock.now_s() - self._started_s,
+            uptime_s=self.clock.now_s() - self._started_s,
             socket="" if self.socket is None else str(self.socket),
             state_dir=str(self._folder),
             store=self._settings.store.kind,
             exchanges=exchanges if upbit.enabled else (),
             health=await self.wired.router.health(),
-            actors=tuple(_flatten(self.wired.root.describe())),
+            actors=tuple(map(_as_status, flatten(self.wired.root.describe()))),
         )
 
-    def _control(self, router: MarketRouter) -> Actor:
+    def _control(self, _: MarketRouter) -> Actor:
         path = self.socket
         assert path is not None, "wired only when there is a socket"
         return ControlActor(
-            self.answer,
+            self._answer_socket,
             open_listener=lambda: LocalListener(path),
             settings=self._settings.control,
             at_once=self._at_once,
-            validate=router.validate,
+            validate=self._validate,
             version=_version(),
         )
 
@@ -221,20 +238,14 @@ def _version() -> str:
         return "unknown"
 
 
-def _flatten(children: tuple[ChildInfo, ...]) -> list[ActorStatus]:
-    rows: list[ActorStatus] = []
-    for child in children:
-        rows.append(
-            ActorStatus(
-                name=child.name,
-                state=child.state,
-                incarnation=child.incarnation,
-                uptime_s=child.uptime_s,
-                restarts=child.restarts,
-                queued=child.queued,
-                queued_peak=child.queued_max,
-                last_crash=child.last_crash or None,
-            )
-        )
-        rows += _flatten(child.children)
-    return rows
+def _as_status(child: ChildInfo) -> ActorStatus:
+    return ActorStatus(
+        name=child.name,
+        state=child.state,
+        incarnation=child.incarnation,
+        uptime_s=child.uptime_s,
+        restarts=child.restarts,
+        queued=child.queued,
+        queued_peak=child.queued_max,
+        last_crash=child.last_crash or None,
+    )

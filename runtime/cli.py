@@ -1,7 +1,8 @@
 """The command line: `marketd` runs the runtime, `marketd COMMAND` asks one that runs.
 
 Data goes to standard output, everything else to standard error. Exit codes: 0 answered; 1 the
-runtime or the exchange said no; 2 wrong usage; 3 no runtime reachable; 130 interrupted.
+runtime or the exchange said no; 2 wrong usage; 3 no runtime reachable; 130 interrupted, but for
+`--watch`, which is ended that way.
 
 A command must not feel slower than the interpreter that runs it, so what is heavy (trio, numpy,
 rich, the runtime itself) is imported where it is needed and nowhere else.
@@ -10,6 +11,8 @@ rich, the runtime itself) is imported where it is needed and nowhere else.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
 import os
 import select
 import signal
@@ -31,17 +34,20 @@ from actors.messages import (
     GetTickers,
     GetTrades,
 )
+from runtime.cli_actors import add_actors, watch
 from runtime.client.blocking import BlockingClient
 from runtime.client.requests import TIMEOUT_S
 from runtime.config import Settings, SettingsError, load_settings
 from runtime.core.errors import ActorError, CallTimeout, DomainError
 from runtime.core.message import Request
-from runtime.messages import GetStatus, Stop
+from runtime.messages import GetStatus, Stop, TraceActor
 from runtime.names import printable
 from runtime.paths import socket_path
 from runtime.transport import RuntimeUnreachable
 
 ANSWERED, REFUSED, WRONG_USAGE, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 130
+
+_TOO_LATE = "; what came until then is kept, so asking again goes on; --timeout S waits longer"
 
 _EPILOG = """\
 Without a command the runtime starts and stays in the foreground.
@@ -69,8 +75,16 @@ def run(argv: Sequence[str] | None = None) -> int:
         # Whoever read has seen enough. The interpreter would flush once more and complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ANSWERED
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        # Standard output is a file on a full disk. Nothing else can be written there either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"marketd: the answer cannot be written: {error}", file=sys.stderr)
+        return REFUSED
     except (SettingsError, RuntimeUnreachable, DomainError, ActorError) as error:
-        print(f"marketd: {printable(str(error))}", file=sys.stderr)
+        hint = _TOO_LATE if isinstance(error, CallTimeout) else ""
+        print(f"marketd: {printable(str(error))}{hint}", file=sys.stderr)
         return _exit_code(error)
     return code
 
@@ -104,16 +118,27 @@ def _ask(options: argparse.Namespace) -> int:
     # With the socket named there is nothing that settings could add.
     settings = Settings() if options.socket else load_settings(options.config)
     message = options.message(options)
+    # A trace is answered when it has ended.
+    timeout_s = options.timeout + (message.for_s if isinstance(message, TraceActor) else 0)
     with BlockingClient(socket_path(settings, options.socket)) as client:
-        result = client.ask_raw(message, options.timeout).result
+        if options.watch:
+            return _watch(client, options)
+        result = client.ask_raw(message, timeout_s).result
     if isinstance(message, Stop):
         _wait_until_ended(result["pid"], options.timeout)
     if options.json:
         sys.stdout.write(msgspec.json.encode(result).decode() + "\n")
     else:
-        from runtime.render import render  # noqa: PLC0415 - rich, for people only
+        from runtime.render_results import render  # noqa: PLC0415 - rich, for people only
 
-        render(options.command, result, sys.stdout)
+        render(options.what or options.command, result, sys.stdout)
+    return ANSWERED
+
+
+def _watch(client: BlockingClient, options: argparse.Namespace) -> int:
+    # The way to end it, so nothing is interrupted.
+    with contextlib.suppress(KeyboardInterrupt):
+        watch(client, options)
     return ANSWERED
 
 
@@ -175,10 +200,10 @@ def _parser(*, with_sandbox: bool) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="store_true", help="say which version this is")
     parser.add_argument("--sandbox", action="store_true", help="run on a made-up exchange")
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings file")
-    parser.set_defaults(socket=None, json=False, timeout=TIMEOUT_S)
+    parser.set_defaults(socket=None, json=False, timeout=TIMEOUT_S, watch=None, what=None)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     common = _common()
-    for add in (_add_candles, _add_quotes, _add_reports):
+    for add in (_add_candles, _add_quotes, add_actors, _add_reports):
         add(commands, common)
     sandbox = commands.add_parser("sandbox", help="run the made-up exchange alone")
     if with_sandbox:

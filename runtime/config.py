@@ -24,6 +24,9 @@ from runtime.names import did_you_mean, printable
 ENV_PREFIX = "MARKETD_"
 CONFIG_FILE = "config.toml"
 
+# Source: sd_notify(3) and sd_watchdog_enabled(3) of systemd.
+_SERVICE_VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+
 StructT = TypeVar("StructT", bound=msgspec.Struct)
 
 
@@ -33,6 +36,13 @@ class SettingsError(Exception):
 
 class Bounds(NamedTuple):
     """The values a number may have, both ends included."""
+
+    least: float
+    most: float
+
+
+class OffOr(NamedTuple):
+    """The values a number may have, both ends included, or 0 for off."""
 
     least: float
     most: float
@@ -48,16 +58,28 @@ class FileName(NamedTuple):
     """A plain file name, without a folder."""
 
 
+Rule = Bounds | OffOr | Url | FileName
+
+
 class RuntimeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The runtime itself.
 
     Attributes:
       state_dir: Folder of the database and the lock; empty for the user's own data folder.
       log_level: The least important messages that are logged.
+      blocked_s: How long the daemon's event loop may stand still before the log says who is in the
+        way, in seconds; 0 for never.
+      stop_s: How long the daemon may take to stop, in seconds; then it logs what still runs and
+        ends with exit code 1.
     """
 
     state_dir: str = ""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    # As `runtime.core.watchdog` justifies it; not taken from there, which would bring trio along.
+    blocked_s: Annotated[float, OffOr(0.05, 3_600)] = 1.0
+    # What the service manager allows is more (systemd: 90 s), so that ours comes first and can say
+    # something. Every actor within its own limits is done in about half of it.
+    stop_s: Annotated[float, Bounds(1, 3_600)] = 30.0
 
 
 class ControlSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -145,12 +167,12 @@ class Setting(NamedTuple):
 
     Attributes:
       kind: `bool`, `int`, `float`, `str` or a `Literal`.
-      rule: `Bounds`, `Url` or `FileName`; None if every value will do.
+      rule: `Bounds`, `OffOr`, `Url` or `FileName`; None if every value will do.
       default: Its value if nobody sets it.
     """
 
     kind: Any
-    rule: Bounds | Url | FileName | None
+    rule: Rule | None
     default: Any
 
 
@@ -175,10 +197,20 @@ def load_settings(
     path = find_config(config_path, cwd=Path.cwd() if cwd is None else cwd)
     if path is not None:
         values.update(_from_file(path, known))
-    # The only place of the project where the environment is read.
+    # This module is the only one of the project that reads the environment.
     environ = os.environ if environ is None else environ  # noqa: TID251
     values.update(_from_environ(environ, known))
     return _build(Settings, values)
+
+
+def service_environ(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return what a service manager has put into the environment of its service, if one has.
+
+    Args:
+      environ: The environment; the process's own if None.
+    """
+    environ = os.environ if environ is None else environ  # noqa: TID251 - as above
+    return {name: environ[name] for name in _SERVICE_VARIABLES if name in environ}
 
 
 def find_config(config_path: Path | None, *, cwd: Path) -> Path | None:
@@ -304,11 +336,13 @@ def _wanted(setting: Setting, value: Any) -> str:
     return _broken_rule(setting.rule, value)
 
 
-def _broken_rule(rule: Bounds | Url | FileName | None, value: Any) -> str:
+def _broken_rule(rule: Rule | None, value: Any) -> str:
     wanted = ""
     match rule:
         case Bounds(least, most) if not least <= value <= most:
             wanted = f"at least {least}" if value < least else f"at most {most}"
+        case OffOr(least, most) if value and not least <= value <= most:
+            wanted = f"0 for off, or {least} to {most}"
         case Url(schemes) if not _is_url(value, schemes):
             starts = " or ".join(f"{scheme}://" for scheme in schemes)
             wanted = f"a URL that begins with {starts}"

@@ -9,6 +9,18 @@ import msgspec
 from actors.messages import METHODS as MARKET_METHODS
 from actors.reports import Health
 from runtime.core.message import Request
+from runtime.tree_reports import (
+    ActorEvent,
+    ActorReport,
+    ActorState,
+    ActorStatistics,
+    Trace,
+    Tree,
+)
+
+# What an operator may ask for at once: a look, not a subscription.
+EVENTS_MAX = 1_000
+TRACE_S_MAX = 600.0
 
 
 class ActorStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,10 +133,128 @@ class Check(Request[Checked], frozen=True, kw_only=True, forbid_unknown_fields=T
     params: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
+class GetTree(Request[Tree], frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Every actor with its state, its mailbox, its work and its last crash."""
+
+
+class GetActor(Request[ActorReport], frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything about one actor: state, figures, past incarnations with tracebacks, events.
+
+    Attributes:
+      name: Its path in the tree, such as `upbit.cache`.
+    """
+
+    name: str
+
+
+class GetState(Request[ActorState], frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one actor is doing: its row of the tree. Answered even while it hangs.
+
+    Attributes:
+      name: Its path in the tree.
+    """
+
+    name: str
+
+
+class GetStatistics(
+    Request[ActorStatistics], frozen=True, kw_only=True, forbid_unknown_fields=True
+):
+    """The figures that an actor keeps about its own work.
+
+    Attributes:
+      name: Its path in the tree; a supervisor has no figures of its own.
+    """
+
+    name: str
+
+
+class GetEvents(
+    Request[tuple[ActorEvent, ...]], frozen=True, kw_only=True, forbid_unknown_fields=True
+):
+    """What happened lately to an actor and below it: starts, crashes, hangs, stops.
+
+    Attributes:
+      name: Its path in the tree.
+      count: The newest so many, 1 to 1000.
+    """
+
+    name: str
+    count: int = 50
+
+
+class TraceActor(Request[Trace], frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Watch an actor's messages, by type; answered when a limit is met.
+
+    An actor has one trace at a time: a new one ends the one before.
+
+    Attributes:
+      name: Its path in the tree; not that of a supervisor, which has no messages.
+      count: It ends after so many events, 1 to 1000.
+      for_s: And after so long, in seconds, more than 0 and at most 600.
+    """
+
+    name: str
+    count: int = 100
+    for_s: float = 10.0
+
+
+class SuspendActor(Request[ActorState], frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Let an actor finish the message in hand and then leave its mailbox alone.
+
+    Whoever calls it waits meanwhile. A restart ends it as well as `resume` does.
+
+    Attributes:
+      name: Its path in the tree; not that of a supervisor, nor over the socket `control`.
+    """
+
+    name: str
+
+
+class ResumeActor(Request[ActorState], frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Let a suspended actor read its mailbox again.
+
+    Attributes:
+      name: Its path in the tree.
+    """
+
+    name: str
+
+
+class RestartActor(Request[ActorState], frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Stop and start an actor, or a supervisor with all below it; answered when it is up again.
+
+    It counts as no crash, its mailbox is kept, and its siblings are left alone. One that waits for
+    its next start after a crash is started at once.
+
+    Attributes:
+      name: Its path in the tree; not, over the socket, that of `control` or of what it is below.
+    """
+
+    name: str
+
+
+# What an operator asks about actors, and tells them.
+OPERATIONS: dict[str, type[Request[Any]]] = {
+    "tree": GetTree,
+    "actor": GetActor,
+    "state": GetState,
+    "statistics": GetStatistics,
+    "events": GetEvents,
+    "trace": TraceActor,
+    "suspend": SuspendActor,
+    "resume": ResumeActor,
+    "restart": RestartActor,
+}
+
+# These change something, so a client never sends one a second time by itself.
+SENT_ONCE = (Stop, SuspendActor, ResumeActor, RestartActor)
+
 # Method name on the socket for every request there is.
 METHODS: dict[str, type[Request[Any]]] = {
     **MARKET_METHODS,
     "status": GetStatus,
+    **OPERATIONS,
     "stop": Stop,
     "check": Check,
     "rpc.discover": Discover,

@@ -36,6 +36,7 @@ from runtime.core.message import Request
 from runtime.core.ref import ActorRef
 from runtime.messages import ActorStatus, ExchangeStatus, GetStatus, Status, Stop, Stopping
 from runtime.testing import NEW_YEAR_MS, open_actor
+from runtime.testing_operations import sample_operation
 from runtime.transport_trio import Listener, LocalListener
 
 _MINUTE_MS = 60_000
@@ -147,7 +148,7 @@ async def sample_answer(request: Request[Any]) -> object:  # noqa: C901, PLR0911
         case Stop():
             return Stopping(pid=2**22 + 1)
         case _:
-            raise TypeError(f"no sample for {type(request).__name__}")
+            return sample_operation(request)
 
 
 def sample_status() -> Status:

@@ -30,7 +30,32 @@ from actors.reports import CacheReport, GroupLimits
 from actors.series import Market, Series
 from actors.timeframes import Timeframe
 from runtime.core.message import Request
-from runtime.messages import Check, Checked, Discover, GetStatus, Status, Stop, Stopping
+from runtime.messages import (
+    Check,
+    Checked,
+    Discover,
+    GetActor,
+    GetEvents,
+    GetState,
+    GetStatistics,
+    GetStatus,
+    GetTree,
+    RestartActor,
+    ResumeActor,
+    Status,
+    Stop,
+    Stopping,
+    SuspendActor,
+    TraceActor,
+)
+from runtime.tree_reports import (
+    ActorEvent,
+    ActorReport,
+    ActorState,
+    ActorStatistics,
+    Trace,
+    Tree,
+)
 from runtime.wire_errors import RemoteError
 
 if TYPE_CHECKING:
@@ -107,6 +132,15 @@ RESULTS: dict[type[Request[Any]], tuple[Any, str]] = {
     GetLimits: (tuple[GroupLimits, ...], "limits"),
     GetCache: (CacheReport, ""),
     GetStatus: (Status, ""),
+    GetTree: (Tree, ""),
+    GetActor: (ActorReport, ""),
+    GetState: (ActorState, ""),
+    GetStatistics: (ActorStatistics, ""),
+    GetEvents: (tuple[ActorEvent, ...], "events"),
+    TraceActor: (Trace, ""),
+    SuspendActor: (ActorState, ""),
+    ResumeActor: (ActorState, ""),
+    RestartActor: (ActorState, ""),
     Stop: (Stopping, ""),
     Check: (Checked, ""),
     Discover: (dict[str, Any], ""),

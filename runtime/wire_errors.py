@@ -48,6 +48,9 @@ _CODES: dict[type[Exception], int] = {
     core.MailboxFull: -32045,
     core.MessageDropped: -32046,
     core.UnhandledRequest: -32047,
+    core.HandlerFailed: -32048,
+    core.SupervisorError: -32049,
+    core.StartFailed: -32050,
 }
 _TYPES = {kind.__name__: kind for kind in _CODES}
 

@@ -48,6 +48,19 @@ _MAILBOX = MailboxSpec(capacity=4_096)
 # More than the sum of what the limits let out in a second, so no request waits for a connection.
 _CONNECTIONS_MAX = 64
 
+# The name of whoever serves the local socket.
+CONTROL = "control"
+
+# How long a message may be in hand, in seconds, before its actor is taken for hung and restarted.
+# None of them waits for anything while it has a message in hand: what takes long goes on in a task
+# of its own, so each is far above what a handler ever takes.
+# The store only accepts reads and writes.
+_STORE_HANG_S = 10.0
+# The limiter does arithmetic and writes to its table; everything for the exchange stands behind it.
+_LIMITER_HANG_S = 5.0
+# The cache may go over the rows of a long series before it hands the rest to a loader.
+_CACHE_HANG_S = 10.0
+
 OpenSender = Callable[[], AbstractAsyncContextManager[Sender]]
 
 
@@ -59,11 +72,14 @@ class Wired:
       root: The top supervisor.
       router: Answers questions about markets once the tree runs.
       registry: The names of the tree's actors.
+      critical: Names of the actors without which nobody is served. Whether they still do their
+        work is asked with `GetHealth`; any answer to it will do.
     """
 
     root: Supervisor
     router: MarketRouter
     registry: Registry
+    critical: tuple[str, ...]
 
 
 def wire(
@@ -89,18 +105,23 @@ def wire(
     store = registry.ref("store")
     doors: list[ExchangeDoor] = []
     opener = open_store or _store(settings, state_dir, clock)
-    children = [ChildSpec("store", lambda: StoreActor(opener), mailbox=_MAILBOX)]
+    children = [
+        ChildSpec("store", lambda: StoreActor(opener), mailbox=_MAILBOX, hang_s=_STORE_HANG_S)
+    ]
+    critical = [store.name]
     upbit = settings.exchanges.upbit
     if upbit.enabled:
         adapter = UpbitAdapter()
         sender = (senders or {}).get(adapter.name) or _http(upbit)
         branch = _Branch(adapter, sender, registry, clock, _policy(settings.cache))
         doors.append(branch.door)
+        critical += [branch.door.limiter.name, branch.door.cache.name]
         children.append(ChildSpec(adapter.name, branch.supervisor, shutdown_s=15.0))
     router = MarketRouter(doors, store=store, clock=clock)
     if control is not None:
-        children.append(ChildSpec("control", lambda: control(router)))
-    return Wired(Supervisor(children), router, registry)
+        # No limit and not critical: bots reach it by the socket, nobody by its mailbox.
+        children.append(ChildSpec(CONTROL, lambda: control(router)))
+    return Wired(Supervisor(children), router, registry, tuple(critical))
 
 
 class _Branch:
@@ -131,8 +152,8 @@ class _Branch:
     def supervisor(self) -> Supervisor:
         return Supervisor(
             [
-                ChildSpec("limiter", self._limiter, mailbox=_MAILBOX),
-                ChildSpec("cache", self._cache, mailbox=_MAILBOX),
+                ChildSpec("limiter", self._limiter, mailbox=_MAILBOX, hang_s=_LIMITER_HANG_S),
+                ChildSpec("cache", self._cache, mailbox=_MAILBOX, hang_s=_CACHE_HANG_S),
             ],
             strategy=Strategy.REST_FOR_ONE,
         )

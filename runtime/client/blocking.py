@@ -26,7 +26,7 @@ from runtime.client.requests import TIMEOUT_S
 from runtime.config import load_settings
 from runtime.core.errors import CallTimeout
 from runtime.core.message import Request
-from runtime.messages import Stop
+from runtime.messages import SENT_ONCE
 from runtime.paths import socket_path
 from runtime.protocol import TIMEOUT_S_MAX
 from runtime.transport import RuntimeUnreachable, connect_blocking, unreachable
@@ -135,8 +135,8 @@ class BlockingClient(SyncClient):
         try:
             return self._exchange(message, deadline_s, packed=packed)
         except _WentSilently:
-            # All but `stop` only read, so that asking twice does no harm.
-            if isinstance(message, Stop):
+            # What changes something may have been done; the rest only reads.
+            if isinstance(message, SENT_ONCE):
                 raise
         return self._exchange(message, deadline_s, packed=packed)
 

@@ -20,7 +20,29 @@ from runtime.client.requests import (
     trades_request,
 )
 from runtime.core.message import Request
-from runtime.messages import GetStatus, Status, Stop, Stopping
+from runtime.messages import (
+    GetActor,
+    GetEvents,
+    GetState,
+    GetStatistics,
+    GetStatus,
+    GetTree,
+    RestartActor,
+    ResumeActor,
+    Status,
+    Stop,
+    Stopping,
+    SuspendActor,
+    TraceActor,
+)
+from runtime.tree_reports import (
+    ActorEvent,
+    ActorReport,
+    ActorState,
+    ActorStatistics,
+    Trace,
+    Tree,
+)
 
 if TYPE_CHECKING:
     # It brings numpy, which a client that asks for no candles need not wait for.
@@ -138,6 +160,50 @@ class SyncClient(ABC):
     def status(self, *, timeout_s: float = TIMEOUT_S) -> Status:
         """Return how the runtime is, and every actor in it."""
         return self.ask(GetStatus(), timeout_s)
+
+    def tree(self, *, timeout_s: float = TIMEOUT_S) -> Tree:
+        """Return every actor with its state, its mailbox, its work and its last crash."""
+        return self.ask(GetTree(), timeout_s)
+
+    def actor(self, name: str, *, timeout_s: float = TIMEOUT_S) -> ActorReport:
+        """Return everything about one actor, such as `upbit.cache`, its past crashes included."""
+        return self.ask(GetActor(name=name), timeout_s)
+
+    def state(self, name: str, *, timeout_s: float = TIMEOUT_S) -> ActorState:
+        """Return what one actor is doing: its row of the tree."""
+        return self.ask(GetState(name=name), timeout_s)
+
+    def statistics(self, name: str, *, timeout_s: float = TIMEOUT_S) -> ActorStatistics:
+        """Return the figures that an actor keeps about its own work."""
+        return self.ask(GetStatistics(name=name), timeout_s)
+
+    def events(
+        self, name: str, count: int = 50, *, timeout_s: float = TIMEOUT_S
+    ) -> tuple[ActorEvent, ...]:
+        """Return what happened lately to an actor and below it, the newest last."""
+        return self.ask(GetEvents(name=name, count=count), timeout_s)
+
+    def trace(
+        self, name: str, count: int = 100, *, for_s: float = 10.0, timeout_s: float = TIMEOUT_S
+    ) -> Trace:
+        """Watch an actor's messages, by type, for `count` events or `for_s` seconds.
+
+        `timeout_s` is how long to wait beyond that.
+        """
+        request = TraceActor(name=name, count=count, for_s=for_s)
+        return self.ask(request, for_s + timeout_s)
+
+    def suspend(self, name: str, *, timeout_s: float = TIMEOUT_S) -> ActorState:
+        """Let an actor leave its mailbox alone after the message in hand."""
+        return self.ask(SuspendActor(name=name), timeout_s)
+
+    def resume(self, name: str, *, timeout_s: float = TIMEOUT_S) -> ActorState:
+        """Let a suspended actor read its mailbox again."""
+        return self.ask(ResumeActor(name=name), timeout_s)
+
+    def restart(self, name: str, *, timeout_s: float = TIMEOUT_S) -> ActorState:
+        """Stop and start an actor, or a supervisor with all below it; return what it is then."""
+        return self.ask(RestartActor(name=name), timeout_s)
 
     def stop(self, *, timeout_s: float = TIMEOUT_S) -> Stopping:
         """End the runtime; returns when it has begun to stop."""

@@ -24,7 +24,7 @@ from runtime.client.requests import TIMEOUT_S
 from runtime.config import load_settings
 from runtime.core.errors import CallTimeout
 from runtime.core.message import Request
-from runtime.messages import Stop
+from runtime.messages import SENT_ONCE
 from runtime.paths import socket_path
 from runtime.transport import unreachable
 from runtime.transport_trio import connect_trio
@@ -107,8 +107,8 @@ class TrioClient(AsyncClient):
         try:
             return await (await self._connected()).ask(message, timeout_s)
         except _LineLost as lost:
-            # All but `stop` only read, so that asking twice does no harm.
-            if isinstance(message, Stop):
+            # What changes something may have been done; the rest only reads.
+            if isinstance(message, SENT_ONCE):
                 raise unreachable(self._path, lost) from lost
         try:
             return await (await self._connected()).ask(message, timeout_s)

@@ -33,6 +33,15 @@ COMMANDS = [
     ["limits"],
     ["cache"],
     ["status"],
+    ["tree"],
+    ["actor", "upbit.cache"],
+    ["actor", "upbit.cache", "state"],
+    ["actor", "upbit.cache", "statistics"],
+    ["actor", "upbit.cache", "events", "--count", "2"],
+    ["actor", "upbit.cache", "trace", "--for", "1"],
+    ["actor", "upbit.cache", "suspend"],
+    ["actor", "upbit.cache", "resume"],
+    ["restart", "upbit.cache"],
     ["stop"],
 ]
 
@@ -367,3 +376,20 @@ def test_version_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     """For bug reports."""
     assert run(["--version"]) == 0
     assert capsys.readouterr().out.startswith("marketd 0.")
+
+
+@pytest.mark.real_time
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_an_answer_that_cannot_be_written_is_an_error() -> None:
+    """A script whose disk is full must not take silence for data."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "runtime", "--version"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert "the answer cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -29,6 +29,7 @@ from runtime.client.requests import candles_request
 from runtime.config import ControlSettings, SettingsError
 from runtime.core.errors import CallTimeout
 from runtime.core.message import Request
+from runtime.messages import OPERATIONS
 from runtime.protocol import encode_error
 from runtime.testing import NEW_YEAR_MS
 from runtime.testing_socket import (
@@ -44,6 +45,7 @@ from runtime.wire_errors import RemoteError, WireError
 METHODS = [
     *("candles", "ticker", "tickers", "orderbook", "trades"),
     *("markets", "limits", "cache", "status", "stop"),
+    *OPERATIONS,
 ]
 
 

@@ -17,8 +17,10 @@ from runtime.config import (
     SettingsError,
     find_config,
     load_settings,
+    service_environ,
     settings_of,
 )
+from runtime.core.watchdog import BLOCKED_S
 
 SHIPPED = Path(__file__).resolve().parents[2] / "config.toml"
 
@@ -206,3 +208,29 @@ def test_every_number_is_taken_inside_its_bounds_and_refused_outside(data: st.Da
     else:
         with pytest.raises(SettingsError, match=f"{path} must be at"):
             load_settings(environ={variable: repr(value)}, cwd=Path("/nowhere"))
+
+
+@pytest.mark.parametrize("value", ["0", "0.05", "1", "3600"])
+def test_blocked_s_may_be_off_or_within_its_bounds(value: str) -> None:
+    """0 switches it off; less than a beat would call every machine blocked."""
+    settings = load_settings(environ={"MARKETD_RUNTIME__BLOCKED_S": value}, cwd=Path("/nowhere"))
+    assert settings.runtime.blocked_s == float(value)
+
+
+@pytest.mark.parametrize("value", ["-1", "0.01", "3601"])
+def test_blocked_s_outside_its_bounds_is_refused(value: str) -> None:
+    """With both ways to write it that would do."""
+    with pytest.raises(SettingsError, match=r"blocked_s must be 0 for off, or 0\.05 to 3600, was"):
+        load_settings(environ={"MARKETD_RUNTIME__BLOCKED_S": value}, cwd=Path("/nowhere"))
+
+
+def test_of_the_service_manager_s_variables_only_those_that_are_set_are_given() -> None:
+    """And nothing else of the environment."""
+    environ = {"NOTIFY_SOCKET": "/run/x", "WATCHDOG_USEC": "5", "PATH": "y"}
+    assert service_environ(environ) == {"NOTIFY_SOCKET": "/run/x", "WATCHDOG_USEC": "5"}
+    assert service_environ({}) == {}
+
+
+def test_default_of_blocked_s_is_the_watchdog_s() -> None:
+    """Which gives the reasons for it; settings do not import it, because it brings trio."""
+    assert Settings().runtime.blocked_s == BLOCKED_S

@@ -16,7 +16,7 @@ from actors.messages import GetCandles, GetTicker
 from actors.series import Series
 from runtime.client.answers import Answer, AnswerParser, encode_call
 from runtime.core import errors as core
-from runtime.messages import METHODS, Checked
+from runtime.messages import METHODS, OPERATIONS, Checked
 from runtime.protocol import Call, encode_error, encode_result, parse_line
 from runtime.testing_socket import sample_answer, sample_candles, sample_ticker
 from runtime.wire import ROWS_PER_PIECE, result_from_wire
@@ -36,6 +36,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "tickers": {"markets": ("KRW-BTC", "KRW-ETH")},
     "orderbook": {"market": "KRW-BTC"},
     "trades": {"market": "KRW-BTC"},
+    **{name: {"name": "upbit.cache"} for name in OPERATIONS if name != "tree"},
 }
 
 

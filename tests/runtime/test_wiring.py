@@ -30,6 +30,7 @@ from runtime.config import (
 )
 from runtime.core.clock import TrioClock
 from runtime.core.errors import StartFailed
+from runtime.proofs import Proofs
 from runtime.testing_rehearsal import generated, rehearse
 from runtime.wiring import wire
 
@@ -68,6 +69,22 @@ async def test_the_tree_has_these_names_in_this_order(tmp_path: Path, clock: Tri
         registry = application.wired.registry
         for name in ("store", "upbit.limiter", "upbit.cache"):
             assert registry.mailbox(name).name == name
+
+
+async def test_every_critical_actor_is_there_and_answers(
+    tmp_path: Path, markets: tuple[SandboxMarket, ...], clock: TrioClock
+) -> None:
+    """A name that nobody has would never prove work, and systemd would end a healthy process."""
+    async with rehearse(tmp_path, markets, clock=clock) as stage, trio.open_nursery() as nursery:
+        wired = stage.application.wired
+        assert wired.critical == ("store", "upbit.limiter", "upbit.cache")
+        proofs = Proofs(
+            wired.critical, root=wired.root, registry=wired.registry, clock=clock, within_s=15
+        )
+        nursery.start_soon(proofs.collect)
+        await trio.sleep(100)
+        assert proofs.missing() == ()
+        nursery.cancel_scope.cancel()
 
 
 async def test_an_exchange_that_is_switched_off_starts_no_child(

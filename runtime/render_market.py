@@ -1,0 +1,150 @@
+"""What the answers about markets, limits and the cache look like to people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from runtime.names import printable
+from runtime.render import Result, duration, number, pairs, table, time_utc
+
+
+def _candles(result: Result) -> Iterable[Any]:
+    series = result["series"]
+    columns = ("open time (UTC)", "open", "high", "low", "close", "volume", "value", "")
+    prices = columns[1:-1]
+    yield table(
+        columns,
+        (
+            (
+                time_utc(row["open_time_ms"]),
+                *(number(row[name]) for name in prices),
+                "" if row["closed"] else "open",
+            )
+            for row in result["candles"]
+        ),
+    )
+    complete = "complete" if result["complete"] else "not complete"
+    yield (
+        f"{series['exchange']} {series['market']} {series['timeframe']}: "
+        f"{len(result['candles'])} candles, {complete}, from {result['source']}"
+        + (f", as of {time_utc(result['as_of_ms'])} UTC" if result["as_of_ms"] else "")
+    )
+    for span in result["missing"]:
+        start, end = time_utc(span["start_ms"]), time_utc(span["end_ms"])
+        yield f"missing {start} to {end} UTC: {printable(span['reason'])}"
+
+
+def _tickers(result: Result) -> Iterable[Any]:
+    columns = ("market", "price", "change", "%", "high", "low", "24 h volume", "24 h value")
+    tickers = result.get("tickers", [result])
+    yield table(
+        (*columns, "last trade (UTC)"),
+        (
+            (
+                ticker["market"],
+                number(ticker["price"]),
+                number(ticker["change"]),
+                f"{ticker['change_rate'] * 100:+.2f}",
+                *(number(ticker[name]) for name in ("high", "low", "volume_24h", "value_24h")),
+                time_utc(ticker["trade_time_ms"]),
+            )
+            for ticker in tickers
+        ),
+    )
+
+
+def _orderbook(result: Result) -> Iterable[Any]:
+    asks = [("ask", number(price), number(size)) for price, size in reversed(result["asks"])]
+    bids = [("bid", number(price), number(size)) for price, size in result["bids"]]
+    yield table(("side", "price", "size"), [*asks, *bids])
+    yield (
+        f"{printable(result['market'])} at {time_utc(result['time_ms'])} UTC, in all "
+        f"{number(result['total_ask_size'])} asked and {number(result['total_bid_size'])} bid"
+    )
+
+
+def _trades(result: Result) -> Iterable[Any]:
+    yield table(
+        ("time (UTC)", "side", "price", "volume"),
+        (
+            (
+                time_utc(trade["time_ms"]),
+                trade["side"],
+                number(trade["price"]),
+                number(trade["volume"]),
+            )
+            for trade in result["trades"]
+        ),
+        left=2,
+    )
+
+
+def _markets(result: Result) -> Iterable[Any]:
+    rows = [
+        (market["market"], market["name"], "warning" if market["warning"] else "")
+        for market in result["markets"]
+    ]
+    yield table(("market", "name", ""), rows, left=3)
+    yield f"{len(rows)} in all"
+
+
+def _limits(result: Result) -> Iterable[Any]:
+    columns = ("exchange", "group", "allowed", "in use", "in flight", "queued", "next free")
+    yield table(
+        (*columns, "paused", "exchange says left", "granted", "rejected"),
+        (
+            (
+                group["exchange"],
+                group["group"],
+                f"{group['requests']} / {group['period_s']:g} s",
+                *(number(group[name]) for name in ("held", "in_flight", "queued")),
+                duration(group["next_free_s"]),
+                duration(group["paused_s"]),
+                *(number(group[name]) for name in ("server_remaining", "granted", "rejected")),
+            )
+            for group in result["limits"]
+        ),
+        left=2,
+    )
+
+
+def _cache(result: Result) -> Iterable[Any]:
+    yield table(
+        ("market", "timeframe", "candles", "from (UTC)", "to (UTC)", "reads"),
+        (
+            (
+                series["market"],
+                series["timeframe"],
+                number(series["candles"]),
+                time_utc(series["from_ms"]),
+                time_utc(series["to_ms"]),
+                number(series["reads"]),
+            )
+            for series in result["series"]
+        ),
+        left=2,
+    )
+    answers = ("memory_answers", "store_answers", "exchange_answers", "failures")
+    yield pairs(
+        [
+            ("memory", f"{number(result['bytes'])} of {number(result['bytes_max'])} bytes"),
+            ("evicted series", number(result["evicted"])),
+            *((name.replace("_", " "), number(result[name])) for name in answers),
+            ("pages fetched", number(result["pages"])),
+            ("candles in store", number(result["store_candles"])),
+            ("bytes of store", number(result["store_bytes"])),
+        ]
+    )
+
+
+RENDERERS: dict[str, Callable[[Result], Iterable[Any]]] = {
+    "candles": _candles,
+    "ticker": _tickers,
+    "tickers": _tickers,
+    "orderbook": _orderbook,
+    "trades": _trades,
+    "markets": _markets,
+    "limits": _limits,
+    "cache": _cache,
+}
