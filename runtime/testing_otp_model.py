@@ -135,7 +135,9 @@ class Model:
             else:
                 self.started(place.name)
             place.state = "running"
-            self.bury(place.name, orphans_only=True)
+            if place.incarnation > 1:
+                # What waited for it, and is no child of the new life.
+                self.bury(place.name, orphans_only=True)
             self.pump(supervisor, place)
         except CannotStart:
             place.state = "stopped"

@@ -40,7 +40,7 @@ class Limits:
         message in hand becomes too old.
         """
         life, hang_s = slot.life, slot.spec.hang_s
-        if life is None or hang_s is None:
+        if life is None or hang_s is None or life.ended.is_set():
             return
         now_s, work = self._around.clock.now_s(), slot.work
         since_s = now_s if work.in_hand is None else work.since_s
