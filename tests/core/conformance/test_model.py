@@ -116,15 +116,31 @@ class Tree(RuleBasedStateMachine):
     @rule(pick=PICK, kind=st.sampled_from(Kind))
     def call(self, pick: int, kind: Kind) -> None:
         """Send a message."""
-        names = [place.name for _, place in self.places(workers=True)]
-        names += ["w-gone"] if not names else []
-        name = names[pick % len(names)]
-        if not self.may_send(name, kind):
+        names = [place.name for _, place in self.places(workers=True)] or ["nobody"]
+        self.send(names[pick % len(names)], kind)
+
+    @rule(
+        pick=PICK, kinds=st.lists(st.sampled_from(Kind), min_size=1, max_size=3), kill=st.booleans()
+    )
+    def pester(self, pick: int, kinds: list[Kind], *, kill: bool) -> None:
+        """Send several messages to one actor, behind one over which it hangs; and kill it."""
+        running = [(s, p) for s, p in self.places(workers=True) if p.state == "running"]
+        if not running:
             return
-        number = len(self.calls)
-        call = self.calls[number] = Call(number, kind)
-        self.model.send(name, call)
-        self.after(None, self.stage.do("call", name, number, kind))
+        supervisor, place = running[pick % len(running)]
+        for kind in (Kind.HANG, *kinds):
+            self.send(place.name, kind)
+        if kill and place.state == "running":
+            supervisor.kill(place)
+            self.after(None, self.stage.do("kill", place.name))
+
+    def send(self, name: str, kind: Kind) -> None:
+        """Send one message, if nothing can race of it."""
+        if self.may_send(name, kind):
+            number = len(self.calls)
+            call = self.calls[number] = Call(number, kind)
+            self.model.send(name, call)
+            self.after(None, self.stage.do("call", name, number, kind))
 
     @rule(pick=PICK)
     def cancel(self, pick: int) -> None:

@@ -75,10 +75,11 @@ async def ask(ref: ActorRef, number: int, trace: list[str], until_s: float) -> N
     """Call and call again, and write down what came of it."""
     while trio.current_time() < until_s:
         try:
-            answer: object = await ref.call(Load(number=number), timeout_s=8)
+            answer: int = await ref.call(Load(number=number), timeout_s=8)
+            told = str(answer)
         except ActorError as error:
-            answer = type(error).__name__
-        trace.append(f"{trio.current_time()!r} {number} {answer}")
+            told = type(error).__name__
+        trace.append(f"{trio.current_time()!r} {number} {told}")
         await trio.sleep(15)
 
 
