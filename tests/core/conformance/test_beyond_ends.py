@@ -1,7 +1,7 @@
 """Children that will not end, and a loop that stands still: named, with a stack, and left behind.
 
-Here: a child that swallows `Cancelled` is named; a child blocked in a thread at stop; a loop that is
-blocked for longer than allowed: the watchdog names the task. In each of them stopping the tree
+Here: a child that swallows `Cancelled` is named; a child blocked in a thread at stop; a loop that
+is blocked for longer than allowed: the watchdog names the task. In each of them stopping the tree
 still ends within its time.
 """
 

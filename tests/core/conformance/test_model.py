@@ -20,6 +20,7 @@ import sys
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -42,6 +43,7 @@ PAUSE_S = 1 / 64
 ENDS = {How.CRASH: "RestartIntensityExceeded", How.SHUTDOWN: "Shutdown", None: ""}
 POISON = {Kind.BOOM, Kind.LEAVE, Kind.BOW}
 PICK = st.integers(0, 1000)
+KINDS = st.lists(st.sampled_from(Kind), min_size=1, max_size=3)
 RESTARTS = st.sampled_from(Restart)
 
 WORKERS = st.builds(
@@ -337,8 +339,9 @@ def examples(count: int) -> settings:
     )
 
 
-TestTree = Tree.TestCase
-TestTree.settings = examples(60)
+# Slow because it is many trees; more than a second finds more.
+TestTree = pytest.mark.slow(Tree.TestCase)
+TestTree.settings = examples(150)
 
 if __name__ == "__main__":
     run_state_machine_as_test(Tree, settings=examples(int(sys.argv[1])))
