@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.quotes import Source
 from actors.series import Series
 
 if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
-
-Source: TypeAlias = Literal["live", "memory", "store", "exchange"]
 
 # One row takes this many bytes: seven columns of eight, and a byte for `closed`.
 ROW_BYTES = 57

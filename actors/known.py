@@ -15,11 +15,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from actors.candles import Candles, Missing, Source
+from actors.candles import Candles, Missing
 from actors.coverage import BEGINNING_MS, Coverage, Span
 from actors.exchanges.base import CandlePage
 from actors.messages import StoreWrite
 from actors.queries import CandleQuery
+from actors.quotes import Source
 from actors.series import Series
 from actors.timeframes import Timeframe
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import trio
 
 from actors.cache_tables import LoadPolicy
-from actors.candles import Candles, Missing, Source
+from actors.candles import Candles, Missing
 from actors.coverage import BEGINNING_MS, Coverage, Span
 from actors.errors import (
     ExchangeError,
@@ -32,6 +32,7 @@ from actors.exchanges.throttled import ThrottledExchange
 from actors.history import SeriesHistory, StoreLeft
 from actors.known import FOREVER_MS, Known, asked_part, read_page
 from actors.queries import CandleQuery, check_periods
+from actors.quotes import Source
 from actors.series import Series
 from actors.timeframes import format_time_ms
 from runtime.core.clock import Clock

@@ -9,18 +9,27 @@ Unknown fields are refused, so that a misspelt option is an error and not a defa
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from actors.quotes import MarketInfo, OrderBook, Ticker, Trade
-from actors.reports import CacheCounts, CacheReport, GroupLimits, Health, StoreStatistics
+from actors.quotes import MarketInfo, OrderBook, Ticker, Trades
+from actors.reports import (
+    CacheCounts,
+    CacheReport,
+    GapReport,
+    GroupLimits,
+    Health,
+    StoreStatistics,
+    StreamReport,
+)
 from runtime.core.message import Event, Request
 
 if TYPE_CHECKING:
     # Reply types only; the values carry numpy, which a command-line client must not wait for.
     from actors.candles import Candles  # noqa: F401
     from actors.coverage import Coverage  # noqa: F401
+    from actors.exchanges.streams import LiveRow, StreamKey
 
 # ------------------------------------------------------------------ asked by bots
 
@@ -42,6 +51,8 @@ class GetCandles(Request["Candles"], frozen=True, kw_only=True, forbid_unknown_f
         `cache.max_age_s` if not given. 0 asks the exchange in any case.
       allow_stale: If the exchange does not answer, accept what is there, marked as such in
         `missing` and `as_of_ms`, instead of an error.
+      fill: `flat` puts a candle without volume, at the last close, where it is proven that nobody
+        traded; each is marked in `filled`. `count` then counts them too. `none` leaves them out.
     """
 
     market: str
@@ -52,6 +63,7 @@ class GetCandles(Request["Candles"], frozen=True, kw_only=True, forbid_unknown_f
     closed: bool = False
     max_age_s: float | None = None
     allow_stale: bool = False
+    fill: Literal["none", "flat"] = "none"
 
 
 class GetTicker(Request[Ticker], frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -95,7 +107,7 @@ class GetOrderBook(Request[OrderBook], frozen=True, kw_only=True, forbid_unknown
     max_age_s: float | None = None
 
 
-class GetTrades(Request[tuple[Trade, ...]], frozen=True, kw_only=True, forbid_unknown_fields=True):
+class GetTrades(Request[Trades], frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The newest trades of one market, newest first; of Upbit's those since 00:00 UTC.
 
     Attributes:
@@ -133,6 +145,26 @@ class GetCache(Request[CacheReport], frozen=True, kw_only=True, forbid_unknown_f
     """What is in memory and in the store, and how often it was enough."""
 
 
+class GetStreams(
+    Request[tuple[StreamReport, ...]], frozen=True, kw_only=True, forbid_unknown_fields=True
+):
+    """How the exchanges' live streams are doing."""
+
+
+class GetGaps(
+    Request[tuple[GapReport, ...]], frozen=True, kw_only=True, forbid_unknown_fields=True
+):
+    """What was not known, or still is not, the newest last.
+
+    Attributes:
+      market: Only of this market; of all if empty.
+      count: How many, 1 to 1000.
+    """
+
+    market: str = ""
+    count: int = 100
+
+
 # Method name on the socket, and command of the CLI, for each of the above.
 METHODS: dict[str, type[Request[Any]]] = {
     "candles": GetCandles,
@@ -143,7 +175,54 @@ METHODS: dict[str, type[Request[Any]]] = {
     "markets": GetMarkets,
     "limits": GetLimits,
     "cache": GetCache,
+    "streams": GetStreams,
+    "gaps": GetGaps,
 }
+
+
+class Subscribed(msgspec.Struct, frozen=True, kw_only=True):
+    """A subscription has begun.
+
+    Attributes:
+      subscription: Its number on this connection; every update carries it.
+    """
+
+    subscription: int
+
+
+class Subscribe(Request[Subscribed], frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Be told as it happens. What is known already comes first.
+
+    Attributes:
+      kind: `ticker`, `trades`, `orderbook`, `candles`, `gaps` or `health`.
+      markets: Of which markets, 1 to 1000; none for `health`, and for `gaps` none means all.
+      timeframe: Of candles.
+      closed: Only candles that are proven final, each once.
+      depth: Levels of an order book a side, 1 to 30.
+      keep: `latest`: who does not read in time gets the newest of each market, and is told how many
+        were replaced. `every`: gets all, up to `capacity`, and is told how many of the oldest were
+        dropped. What happens once (trades, closed candles, gaps) cannot be replaced: for these
+        `latest` is refused. `auto` takes what suits the kind.
+      capacity: Most updates kept for a reader, 1 to 100000.
+    """
+
+    kind: Literal["ticker", "trades", "orderbook", "candles", "gaps", "health"]
+    markets: tuple[str, ...] = ()
+    timeframe: str = "1m"
+    closed: bool = False
+    depth: int = 15
+    keep: Literal["auto", "latest", "every"] = "auto"
+    capacity: int = 1_000
+
+
+class Unsubscribe(Request[None], frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """End a subscription of this connection.
+
+    Attributes:
+      subscription: Its number.
+    """
+
+    subscription: int
 
 
 class GetHealth(Request[Health], frozen=True, kw_only=True):
@@ -208,6 +287,46 @@ class ReleasePermit(Event, frozen=True, kw_only=True):
     status: int = 0
     remaining: int | None = None
     retry_after_s: float | None = None
+
+
+class LiveCandles(Event, frozen=True, kw_only=True):
+    """Candles that a stream has told, in the order they came. The ticker is one of a day.
+
+    Attributes:
+      rows: Each with the stream it came from.
+      received_s: When the newest came, on `Clock.now_s`.
+    """
+
+    rows: tuple[tuple[StreamKey, LiveRow], ...]
+    received_s: float
+
+
+class CandleStreamsBroke(Event, frozen=True, kw_only=True):
+    """Candle streams, or tickers, may have lost something: the line ended, or they fell silent.
+
+    Attributes:
+      keys: Which.
+      heard_s: When they were last known to be whole, on `Clock.now_s`.
+      reason: What happened, in words.
+    """
+
+    keys: tuple[StreamKey, ...]
+    heard_s: float
+    reason: str
+
+
+class CandleStreamsBack(Event, frozen=True, kw_only=True):
+    """Candle streams, or tickers, have begun to tell, for the first time or after a break.
+
+    Sent before the rows that came with it.
+
+    Attributes:
+      keys: Which.
+      since_s: When their first snapshot came, on `Clock.now_s`.
+    """
+
+    keys: tuple[StreamKey, ...]
+    since_s: float
 
 
 class StoredCandles(msgspec.Struct, frozen=True):

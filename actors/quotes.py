@@ -6,9 +6,14 @@ exchanges themselves publish. Times are UTC milliseconds since the epoch.
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterator
+from typing import Literal, TypeAlias
 
 import msgspec
+
+Source: TypeAlias = Literal["live", "memory", "store", "exchange"]
+"""Where an answer came from: what a stream keeps current, what was asked a moment ago, the
+database, or a request made for it."""
 
 
 class MarketInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +51,10 @@ class Ticker(msgspec.Struct, frozen=True, kw_only=True):
       value_24h: Quote turnover of the last 24 hours.
       high_52w: Highest price of the last 52 weeks.
       low_52w: Lowest price of the last 52 weeks.
+      high_52w_date: The UTC day of that highest price, as 2026-01-31; empty if not told.
+      low_52w_date: The UTC day of that lowest price.
+      source: Where this came from.
+      reason: Why from there, in words.
     """
 
     market: str
@@ -65,6 +74,10 @@ class Ticker(msgspec.Struct, frozen=True, kw_only=True):
     value_24h: float
     high_52w: float
     low_52w: float
+    high_52w_date: str = ""
+    low_52w_date: str = ""
+    source: Source = "exchange"
+    reason: str = ""
 
 
 class BookLevel(msgspec.Struct, frozen=True, array_like=True):
@@ -89,6 +102,8 @@ class OrderBook(msgspec.Struct, frozen=True, kw_only=True):
       asks: What sellers want, lowest price first.
       total_bid_size: Size of all bids the exchange counted, also beyond the levels sent.
       total_ask_size: The same of the asks.
+      source: Where this came from.
+      reason: Why from there, in words.
     """
 
     market: str
@@ -97,6 +112,8 @@ class OrderBook(msgspec.Struct, frozen=True, kw_only=True):
     asks: tuple[BookLevel, ...]
     total_bid_size: float
     total_ask_size: float
+    source: Source = "exchange"
+    reason: str = ""
 
     def cut(self, depth: int) -> OrderBook:
         """Return this book with at most `depth` levels a side."""
@@ -115,6 +132,7 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True):
       volume: Size in the base currency.
       side: What the taker did: `buy` or `sell`.
       trade_id: The exchange's number for it: unique in its market, but not necessarily rising.
+      previous_close: The last price of the day before, UTC; None if not told.
     """
 
     market: str
@@ -123,3 +141,32 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True):
     volume: float
     side: Literal["buy", "sell"]
     trade_id: int
+    previous_close: float | None = None
+
+
+class Trades(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest trades of a market; used like a tuple of them.
+
+    Attributes:
+      market: The market's name.
+      trades: Newest first.
+      source: Where they came from.
+      reason: Why from there, in words.
+    """
+
+    market: str
+    trades: tuple[Trade, ...]
+    source: Source = "exchange"
+    reason: str = ""
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self.trades)
+
+    def __iter__(self) -> Iterator[Trade]:
+        """Return them one by one, newest first."""
+        return iter(self.trades)
+
+    def __getitem__(self, index: int) -> Trade:
+        """Return one of them; 0 is the newest."""
+        return self.trades[index]

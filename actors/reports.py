@@ -100,6 +100,74 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     since_ms: int | None = None
 
 
+class GapReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A stretch of time of which not everything is, or was, known.
+
+    Attributes:
+      exchange: The exchange.
+      market: The market.
+      kind: What is not known: `ticker`, `trade`, `orderbook` or `candle`.
+      timeframe: Of candles; empty for the others.
+      start_ms: Where it begins, on the exchange's clock: opening times of candles.
+      end_ms: Where it ends; None while it goes on.
+      cause: `stream`: the connection broke, or this market fell silent. `late`: the exchange's rows
+        are behind. `quiet`: proven that nobody traded. `maintenance`: proven that no market of the
+        exchange traded. `disagreement`: the stream and the exchange's own row differed.
+      detail: More, in words.
+      state: `open` while something is lacking; `closed` when all of it is known, or never will be.
+      tries: How often the exchange has been asked about it.
+      next_try_ms: When it will be asked again, on our wall clock; None if it will not.
+    """
+
+    exchange: str
+    market: str
+    kind: Literal["ticker", "trade", "orderbook", "candle"]
+    timeframe: str = ""
+    start_ms: int
+    end_ms: int | None = None
+    cause: Literal["stream", "late", "quiet", "maintenance", "disagreement"]
+    detail: str = ""
+    state: Literal["open", "closed"] = "open"
+    tries: int = 0
+    next_try_ms: int | None = None
+
+
+class StreamReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The streams of one exchange, at this moment.
+
+    Attributes:
+      exchange: The exchange.
+      state: `off`, `connecting`, `live` or `away`; see `reason`.
+      since_s: For how long, in seconds.
+      heard_s: Seconds since anything came; None if nothing has.
+      reason: What went wrong last, in words; empty if nothing has.
+      wanted: Streams that bots or the router want.
+      live: Those of them that are known to work.
+      silent: Those that were asked for again because nothing came.
+      frames: Frames received since start.
+      malformed: Frames that could not be read.
+      duplicates: Trades received more than once.
+      reconnects: Connections opened after the first.
+      renewals: Subscriptions sent again because of silence.
+      gaps: Breaks since start.
+    """
+
+    exchange: str
+    state: Literal["off", "connecting", "live", "away"]
+    since_s: float
+    heard_s: float | None
+    reason: str
+    wanted: int
+    live: int
+    silent: int
+    frames: int
+    malformed: int
+    duplicates: int
+    reconnects: int
+    renewals: int
+    gaps: int
+
+
 class CacheReport(msgspec.Struct, frozen=True, kw_only=True):
     """The cache of all exchanges, since start.
 

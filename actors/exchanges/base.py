@@ -10,13 +10,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from actors.candles import Candles
 from actors.errors import MarketDataError
-from actors.quotes import MarketInfo, OrderBook, Ticker, Trade
+from actors.quotes import MarketInfo, OrderBook, Ticker, Trade, Trades
 from actors.series import Series
 from actors.timeframes import Timeframe
+
+if TYPE_CHECKING:
+    # It builds on this module.
+    from actors.exchanges.streams import StreamAdapter
 
 T = TypeVar("T")
 
@@ -125,10 +129,17 @@ class ExchangeRules:
 
 
 class ExchangeAdapter(ABC):
-    """The language of one exchange. Stateless; every method is a plain function."""
+    """The language of one exchange. Stateless; every method is a plain function.
+
+    Attributes:
+      name: The exchange.
+      rules: What it promises and demands.
+      stream: The language of its live streams; None if it has none.
+    """
 
     name: str
     rules: ExchangeRules
+    stream: StreamAdapter | None = None
 
     @abstractmethod
     def markets(self) -> ExchangeCall[tuple[MarketInfo, ...]]:
@@ -161,3 +172,13 @@ class ExchangeAdapter(ABC):
     @abstractmethod
     def feedback(self, response: Response) -> Feedback:
         """Return what any response, successful or not, says about our use of the limits."""
+
+    @abstractmethod
+    def raw(
+        self, answer: Candles | Ticker | Sequence[Ticker] | OrderBook | Trades
+    ) -> list[dict[str, Any]]:
+        """Return `answer` as the exchange's REST interface writes it, whatever brought it.
+
+        The order of rows is the exchange's as well. Fields that we do not keep are made from those
+        that we do, where that is possible, and else left out; the adapter says which.
+        """

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeVar
 
 from actors.messages import GetCache, GetLimits
-from actors.quotes import MarketInfo, OrderBook, Ticker, Trade
+from actors.quotes import MarketInfo, OrderBook, Ticker, Trades
 from actors.reports import CacheReport, GroupLimits
 from runtime.client.requests import (
     TIMEOUT_S,
@@ -139,7 +139,7 @@ class SyncClient(ABC):
         *,
         max_age_s: float | None = None,
         timeout_s: float = TIMEOUT_S,
-    ) -> tuple[Trade, ...]:
+    ) -> Trades:
         """Return the newest `count` trades of one market, newest first."""
         return self.ask(trades_request(market, count, max_age_s), timeout_s)
 
