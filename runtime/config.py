@@ -49,9 +49,10 @@ class OffOr(NamedTuple):
 
 
 class Url(NamedTuple):
-    """A URL's schemes."""
+    """A URL's schemes, and whether it may be left empty."""
 
     schemes: tuple[str, ...]
+    optional: bool = False
 
 
 class FileName(NamedTuple):
@@ -90,12 +91,14 @@ class ControlSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
       connections_max: Connections at once; more are refused with an error.
       request_bytes_max: Longest request line, in bytes; a longer one is refused and skipped.
       requests_in_flight_max: Requests of one connection worked on at once; more are not read yet.
+      patience_s: How long a subscriber may leave its updates unread before it is cut off.
     """
 
     socket: str = ""
     connections_max: Annotated[int, Bounds(1, 10_000)] = 64
     request_bytes_max: Annotated[int, Bounds(1_024, 64 * 1024 * 1024)] = 1024 * 1024
     requests_in_flight_max: Annotated[int, Bounds(1, 1_000)] = 32
+    patience_s: Annotated[float, Bounds(1, 86_400)] = 120.0
 
 
 class UpbitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -104,13 +107,15 @@ class UpbitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     Attributes:
       enabled: Whether it is served at all.
       rest_url: Where its REST interface is.
-      stream_url: Where its live streams are.
+      streams: Whether its live streams are used.
+      stream_url: Where they are; empty for `/websocket/v1` at the host of `rest_url`.
       timeout_s: How long one request may take, in seconds.
     """
 
     enabled: bool = True
     rest_url: Annotated[str, Url(("http", "https"))] = "https://api.upbit.com"
-    stream_url: Annotated[str, Url(("ws", "wss"))] = "wss://api.upbit.com/websocket/v1"
+    streams: bool = True
+    stream_url: Annotated[str, Url(("ws", "wss"), optional=True)] = ""
     timeout_s: Annotated[float, Bounds(0.1, 300)] = 10.0
 
 
@@ -118,6 +123,22 @@ class ExchangesSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """The exchanges, one section each."""
 
     upbit: UpbitSettings = UpbitSettings()
+
+
+class FeedSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The live streams.
+
+    Attributes:
+      auto: Whether a market that is asked for often is streamed without anybody subscribing.
+      silent_s: How long a stream may say nothing before it is subscribed to anew, in seconds.
+      dead_s: How long a connection may say nothing at all before it is given up, in seconds.
+      rotate_s: At which age a connection is replaced by a new one, in seconds.
+    """
+
+    auto: bool = True
+    silent_s: Annotated[float, Bounds(1, 3_600)] = 60.0
+    dead_s: Annotated[float, Bounds(15, 120)] = 25.0
+    rotate_s: Annotated[float, Bounds(60, 604_800)] = 21_600.0
 
 
 class CacheSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -158,6 +179,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     runtime: RuntimeSettings = RuntimeSettings()
     control: ControlSettings = ControlSettings()
     exchanges: ExchangesSettings = ExchangesSettings()
+    feed: FeedSettings = FeedSettings()
     cache: CacheSettings = CacheSettings()
     store: StoreSettings = StoreSettings()
 
@@ -343,9 +365,10 @@ def _broken_rule(rule: Rule | None, value: Any) -> str:
             wanted = f"at least {least}" if value < least else f"at most {most}"
         case OffOr(least, most) if value and not least <= value <= most:
             wanted = f"0 for off, or {least} to {most}"
-        case Url(schemes) if not _is_url(value, schemes):
+        case Url(schemes, optional) if not ((optional and not value) or _is_url(value, schemes)):
             starts = " or ".join(f"{scheme}://" for scheme in schemes)
             wanted = f"a URL that begins with {starts}"
+            wanted += ", or nothing" if optional else ""
         case FileName() if value in ("", ".", "..") or set(value) & set("/\\\0"):
             wanted = "a plain file name"
         case None if isinstance(value, str) and "\0" in value:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
@@ -41,6 +41,30 @@ def check_origin(folder: Path, urls: Mapping[str, str]) -> None:
             )
     if known != {**known, **urls}:
         _write(path, {**known, **urls})
+
+
+def stream_url(rest_url: str, named_url: str = "") -> str:
+    """Return where the live streams are that belong to the REST interface at `rest_url`.
+
+    Args:
+      rest_url: Where the REST interface is.
+      named_url: Where the settings say the streams are; if they say nothing, at the same host.
+
+    Raises:
+      SettingsError: One of the two is on this machine and the other is not: live data of one
+        market would be mixed with candles of another.
+    """
+    if not named_url:
+        rest = urlsplit(rest_url)
+        scheme = "wss" if rest.scheme == "https" else "ws"
+        return urlunsplit((scheme, rest.netloc, f"{rest.path.rstrip('/')}/websocket/v1", "", ""))
+    if is_this_machine(named_url) != is_this_machine(rest_url):
+        raise SettingsError(
+            f"exchanges.upbit.stream_url is {named_url}, and rest_url is {rest_url}: a sandbox's "
+            "data must not mix with real data, so both must be on this machine or both outside; "
+            "leave stream_url empty for the streams that belong to rest_url"
+        )
+    return named_url
 
 
 def is_this_machine(url: str) -> bool:

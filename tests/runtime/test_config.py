@@ -121,7 +121,7 @@ def test_unknown_key_is_refused_by_name_with_advice_and_place(tmp_path: Path) ->
         ("[store]\nfile = '../x.db'", r"store\.file must be a plain file name, was '\.\./x\.db'"),
         ("[exchanges.upbit]\nenabled = 1", r"upbit\.enabled must be true or false, was 1"),
         ("[exchanges.upbit]\nrest_url = 'ftp://x'", r"must be a URL that begins with http:// or"),
-        ("[exchanges.upbit]\nstream_url = 'https://x'", r"begins with ws:// or wss://, was 'http"),
+        ("[exchanges.upbit]\nstream_url = 'https://x'", r"begins with ws:// or wss://, or no"),
         ("[exchanges.upbit]\nrest_url = 'http://x:99999'", r"rest_url must be a URL"),
         ("[exchanges.upbit]\nrest_url = 'http://'", r"rest_url must be a URL"),
         ("cache = 5", r"there is no setting 'cache'"),

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from runtime.config import SettingsError
-from runtime.origin import ORIGIN_FILE, check_origin, is_this_machine
+from runtime.origin import ORIGIN_FILE, check_origin, is_this_machine, stream_url
 
 REAL = {"upbit": "https://api.upbit.com"}
 SANDBOX = {"upbit": "http://127.0.0.1:9000"}
@@ -107,3 +107,33 @@ def test_nothing_is_written_where_nothing_has_changed(tmp_path: Path) -> None:
     check_origin(tmp_path, REAL)
 
     assert (tmp_path / ORIGIN_FILE).stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("rest", "stream"),
+    [
+        ("https://api.upbit.com", "wss://api.upbit.com/websocket/v1"),
+        ("https://sg-api.upbit.com/", "wss://sg-api.upbit.com/websocket/v1"),
+        ("http://127.0.0.1:8765", "ws://127.0.0.1:8765/websocket/v1"),
+        ("http://[::1]:8765/x/", "ws://[::1]:8765/x/websocket/v1"),
+    ],
+)
+def test_streams_are_at_the_host_of_the_rest_interface(rest: str, stream: str) -> None:
+    """Whoever points marketd at a sandbox points its streams there as well."""
+    assert stream_url(rest) == stream
+    assert stream_url(rest, stream) == stream
+
+
+@pytest.mark.parametrize(
+    ("rest", "stream"),
+    [
+        ("http://127.0.0.1:8765", "wss://api.upbit.com/websocket/v1"),
+        ("https://api.upbit.com", "ws://localhost:8765/websocket/v1"),
+    ],
+)
+def test_streams_of_another_market_than_the_rest_interface_are_refused(
+    rest: str, stream: str
+) -> None:
+    """Live trades of one market among the candles of another would be wrong for ever."""
+    with pytest.raises(SettingsError, match=r"stream_url is .* must be on this machine or both"):
+        stream_url(rest, stream)
