@@ -80,7 +80,7 @@ class Ticker(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
-class BookLevel(msgspec.Struct, frozen=True, array_like=True):
+class BookLevel(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One price of an order book with the size offered there.
 
     Attributes:

@@ -22,7 +22,10 @@ CONTRACTS = {
     contract["id"]: contract for contract in api.read_configuration(CONFIG)["contracts_options"]
 }
 # A bot's command-line call pays for each of these, and needs none of them.
-HEAVY = ["trio", "numpy", "httpx", "aiosqlite", "sqlite3", "h11", "rich", "pandas", "polars"]
+HEAVY = [
+    *("trio", "numpy", "httpx", "trio_websocket", "wsproto", "aiosqlite", "sqlite3", "h11", "rich"),
+    *("pandas", "polars"),
+]
 LIGHT_MODULES = ["runtime", "runtime.cli", "runtime.client.blocking", "actors.messages"]
 
 # Runs in a fresh interpreter; prints what importing everything has done to it.
@@ -50,7 +53,7 @@ print(json.dumps({
     "threads": threading.active_count(),
     "handlers": [log.name for log in loggers if log.handlers],
     "loaded_by_light": loaded_by_light,
-    "unused": [name for name in ("trio_websocket", "pandas", "polars") if name in sys.modules],
+    "unused": [name for name in ("pandas", "polars") if name in sys.modules],
 }))
 """
 
@@ -85,6 +88,8 @@ def test_no_contract_has_gone_missing() -> None:
         "driver_httpx",
         "driver_none",
         "driver_sqlite",
+        "driver_websocket",
+        "driver_wsproto",
         "exchanges",
         "independence",
         "layers",

@@ -20,7 +20,7 @@ from actors.timeframes import Timeframe
 
 if TYPE_CHECKING:
     # It builds on this module.
-    from actors.exchanges.streams import StreamAdapter
+    from actors.exchanges.streams import StreamAdapter, StreamKind
 
 T = TypeVar("T")
 
@@ -164,6 +164,10 @@ class ExchangeAdapter(ABC):
     @abstractmethod
     def trades(self, code: str, *, count: int) -> ExchangeCall[tuple[Trade, ...]]:
         """Ask for the newest trades of one market, newest first."""
+
+    @abstractmethod
+    def group_of(self, kind: StreamKind) -> str:
+        """Return the rate-limit group of requests for what a stream of `kind` tells."""
 
     @abstractmethod
     def error(self, response: Response, call: ExchangeCall[Any]) -> MarketDataError:

@@ -69,7 +69,7 @@ async def open_http_sender(
     async with httpx.AsyncClient(
         base_url=url,
         # No `Origin`: with one, Upbit allows a request every ten seconds.
-        headers={"User-Agent": _user_agent(), "Accept-Encoding": "gzip"},
+        headers={"User-Agent": user_agent(), "Accept-Encoding": "gzip"},
         # An exchange that remembers us by cookies would be one more hidden state.
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         follow_redirects=False,
@@ -187,7 +187,8 @@ def _is_this_machine(host: str) -> bool:
         return False
 
 
-def _user_agent() -> str:
+def user_agent() -> str:
+    """Return how we name ourselves to exchanges."""
     try:
         return f"marketd/{version('marketd')}"
     except PackageNotFoundError:

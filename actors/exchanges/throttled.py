@@ -9,7 +9,6 @@ so there is no request without a permit.
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, TypeVar
@@ -24,11 +23,11 @@ from actors.errors import (
 )
 from actors.exchanges.base import ExchangeAdapter, ExchangeCall, Response
 from actors.exchanges.clock import ExchangeClock, parse_date_ms
+from actors.exchanges.permits import PermitDesk
 from actors.exchanges.sender import RawResponse, Sender, SendFailed
-from actors.messages import AcquirePermit, Permit, Priority, ReleasePermit
+from actors.messages import Permit, Priority, ReleasePermit
 from actors.quotes import OrderBook, Ticker
 from runtime.core.clock import Clock
-from runtime.core.errors import ActorError, ActorRestarted, CallTimeout
 from runtime.core.ref import ActorRef
 
 T = TypeVar("T")
@@ -38,15 +37,6 @@ _log = logging.getLogger("marketd.exchange")
 # A request is under way no longer than this, whatever its caller allows: well before the limiter
 # would take its permit for lost (`SlotRules.lost_s`).
 SEND_S_MAX = 25.0
-
-# Asking for a permit again after the limiter crashed does no harm; but it may crash for ever. The
-# supervisor's back-off lies between the tries.
-_ACQUIRE_TRIES = 10
-
-# Releases that found the limiter's mailbox full. Beyond this the oldest are left to heal.
-_OWED_MAX = 1000
-# How often the limiter is let work before a release is left for the next request to tell.
-_PAY_TRIES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +80,17 @@ class _Outcome:
     remaining: int | None = None
     retry_after_s: float | None = None
 
+    def release(self, permit: Permit) -> ReleasePermit:
+        """Return what to tell the limiter."""
+        return ReleasePermit(
+            permit=permit,
+            sent=self.sent,
+            answered=self.answered,
+            status=self.status,
+            remaining=self.remaining,
+            retry_after_s=self.retry_after_s,
+        )
+
 
 class ThrottledExchange:
     """Ask one exchange questions, within its limits.
@@ -115,11 +116,10 @@ class ThrottledExchange:
     ) -> None:
         self._adapter = adapter
         self._sender = sender
-        self._limiter = limiter
+        self._permits = PermitDesk(limiter, clock)
         self._clock = clock
         self._exchange_clock = exchange_clock
         self._state = ExchangeState()
-        self._owed: deque[ReleasePermit] = deque(maxlen=_OWED_MAX)
 
     @property
     def name(self) -> str:
@@ -158,72 +158,19 @@ class ThrottledExchange:
           ActorError: The limiter is not there.
         """
         deadline_s = self._clock.now_s() + timeout_s
-        permit = await self._acquire(call, priority, timeout_s)
+        permit = await self._permits.acquire(
+            call.group, priority, timeout_s=timeout_s, about=self._about(call)
+        )
         try:
             wanted = call if latest is None else latest()
             fetched = await self._ask(wanted, permit, deadline_s)
         except MarketDataError as error:
             self._note(error)
-            await self._pay_all_owed()
+            await self._permits.pay_all_owed()
             raise
         self._note(None)
-        await self._pay_all_owed()
+        await self._permits.pay_all_owed()
         return fetched
-
-    # -------------------------------------------------------------- the permit
-
-    async def _acquire(
-        self, call: ExchangeCall[Any], priority: Priority, timeout_s: float
-    ) -> Permit:
-        request = AcquirePermit(group=call.group, priority=priority)
-        deadline_s = self._clock.now_s() + timeout_s
-        tries = 0
-        while True:
-            tries += 1
-            try:
-                left_s = deadline_s - self._clock.now_s()
-                return await self._limiter.call(request, timeout_s=left_s)
-            except CallTimeout as error:
-                raise RateLimited(
-                    f"{self._about(call)}: no slot of group {call.group} was free within "
-                    f"{timeout_s:g} s, others were first"
-                ) from error
-            except ActorRestarted:
-                if tries == _ACQUIRE_TRIES:
-                    raise
-
-    def _give_back(self, permit: Permit, outcome: _Outcome) -> None:
-        self._owed.append(
-            ReleasePermit(
-                permit=permit,
-                sent=outcome.sent,
-                answered=outcome.answered,
-                status=outcome.status,
-                remaining=outcome.remaining,
-                retry_after_s=outcome.retry_after_s,
-            )
-        )
-        self._pay_owed()
-
-    def _pay_owed(self) -> None:
-        """Tell the limiter of every request that has ended; never waits, so it works in a cancel.
-
-        What finds no room is told later. If it never is, the limiter stops waiting for it.
-        """
-        while self._owed:
-            try:
-                self._limiter.cast(self._owed[0])
-            except ActorError:
-                return
-            self._owed.popleft()
-
-    async def _pay_all_owed(self) -> None:
-        """Let the limiter work off its mailbox if it had no room."""
-        for _ in range(_PAY_TRIES):
-            if not self._owed:
-                return
-            await trio.lowlevel.checkpoint()
-            self._pay_owed()
 
     # -------------------------------------------------------------- the request
 
@@ -240,7 +187,7 @@ class ThrottledExchange:
             outcome.remaining = feedback.remaining
             outcome.retry_after_s = feedback.retry_after_s
         finally:
-            self._give_back(permit, outcome)
+            self._permits.give_back(outcome.release(permit))
         if date_ms is not None:
             self._exchange_clock.observe(date_ms=date_ms, sent_s=sent_s, received_s=received_s)
         if response.status != 200:  # noqa: PLR2004 - the one status that carries an answer

@@ -21,6 +21,7 @@ QUOTES = st.one_of(
         volume=NUMBERS,
         side=st.sampled_from(["buy", "sell"]),
         trade_id=st.integers(0, 2**63),
+        previous_close=st.none() | NUMBERS,
     ),
     st.builds(
         OrderBook,
@@ -34,6 +35,8 @@ QUOTES = st.one_of(
     st.fixed_dictionaries(
         dict.fromkeys(Ticker.__struct_fields__, NUMBERS)
         | {"market": st.text(), "time_ms": st.integers(0), "trade_time_ms": st.integers(0)}
+        | dict.fromkeys(("high_52w_date", "low_52w_date", "reason"), st.text())
+        | {"source": st.sampled_from(["live", "memory", "exchange"])}
     ).map(lambda fields: msgspec.convert(fields, Ticker)),
 )
 

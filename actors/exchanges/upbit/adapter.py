@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from actors.candles import Candles
 from actors.errors import (
     ExchangeUnavailable,
     InvalidRequest,
@@ -20,35 +21,14 @@ from actors.errors import (
     UnknownTimeframe,
 )
 from actors.exchanges.base import CandlePage, ExchangeAdapter, ExchangeCall, Feedback, Response
-from actors.exchanges.upbit import limits, payloads
-from actors.quotes import MarketInfo, OrderBook, Ticker, Trade
+from actors.exchanges.streams import StreamKind
+from actors.exchanges.upbit import limits, payloads, raw, refusals, values
+from actors.exchanges.upbit.stream import UpbitStream
+from actors.quotes import MarketInfo, OrderBook, Ticker, Trade, Trades
 from actors.series import Series
 from actors.timeframes import Timeframe, format_time_ms
 
-_TOO_MANY_REQUESTS: Final = 429
-_BANNED: Final = 418
-
 _REMAINING = re.compile(r"(?:^|[;,\s])sec\s*=\s*(\d{1,9})(?!\d)")
-
-# A duration in a sentence, English or Korean: "blocked for 30 seconds", "1.5 min", "10분".
-_DURATION = re.compile(
-    r"(\d{1,9}(?:\.\d{1,3})?) ?(ms|milli|sec|s\b|min|m\b|hour|h\b|초|분|시간)", re.IGNORECASE
-)
-_UNIT_S = {"ms": 0.001, "milli": 0.001, "sec": 1, "s": 1, "초": 1, "min": 60, "m": 60, "분": 60,
-           "hour": 3600, "h": 3600, "시간": 3600}  # fmt: skip
-
-
-class _Error(msgspec.Struct):
-    # Market data answers with the status as a number here, the other endpoints with a word.
-    name: int | str = ""
-    message: str = ""
-
-
-class _ErrorBody(msgspec.Struct):
-    error: _Error
-
-
-_ERRORS = msgspec.json.Decoder(_ErrorBody)
 
 
 class UpbitAdapter(ExchangeAdapter):
@@ -57,10 +37,12 @@ class UpbitAdapter(ExchangeAdapter):
     Attributes:
       name: `upbit`.
       rules: What Upbit promises and demands; see `limits`.
+      stream: The language of its live streams.
     """
 
-    name = payloads.EXCHANGE
+    name = values.EXCHANGE
     rules = limits.RULES
+    stream = UpbitStream()
 
     def markets(self) -> ExchangeCall[tuple[MarketInfo, ...]]:
         """Ask for every market the exchange lists."""
@@ -148,14 +130,14 @@ class UpbitAdapter(ExchangeAdapter):
     def error(self, response: Response, call: ExchangeCall[Any]) -> MarketDataError:
         """Return the error that an unsuccessful response means, naming exchange and question."""
         status, envelope = response.status, _envelope(response.body)
-        said = _printable(envelope.message) if envelope else payloads.excerpt(response.body)
+        said = refusals.printable(envelope.message) if envelope else values.excerpt(response.body)
         text = f"upbit: {call.what}: status {status}, {said}"
-        if status in (_TOO_MANY_REQUESTS, _BANNED):
+        if status in (refusals.TOO_MANY_REQUESTS, refusals.BANNED):
             return _rate_limited(status, said, call, self.feedback(response).retry_after_s)
         if status == 404 and envelope and envelope.message == "Code not found":  # noqa: PLR2004
             return UnknownMarket(f"upbit: {call.what}: no such market ({said})")
         if 400 <= status < 500:  # noqa: PLR2004 - the class of errors that are the request's
-            code = _printable(str(envelope.name)) if envelope else ""
+            code = refusals.printable(str(envelope.name)) if envelope else ""
             return RequestRejected(text, code=code or str(status))
         if 200 <= status < 300:  # noqa: PLR2004 - the class of successes
             return MalformedPayload(f"upbit: {call.what}: wanted status 200, was {status}, {said}")
@@ -169,12 +151,30 @@ class UpbitAdapter(ExchangeAdapter):
         """
         found = _REMAINING.search(response.headers.get("remaining-req", ""))
         retry_after_s = None
-        if response.status in (_TOO_MANY_REQUESTS, _BANNED):
+        if response.status in (refusals.TOO_MANY_REQUESTS, refusals.BANNED):
             retry_after_s = _retry_after_s(response)
         return Feedback(
             remaining=int(found[1]) if found else None,
             retry_after_s=retry_after_s,
         )
+
+    def group_of(self, kind: StreamKind) -> str:
+        """Return the rate-limit group of requests for what a stream of `kind` tells."""
+        return _GROUPS[kind]
+
+    def raw(
+        self, answer: Candles | Ticker | Sequence[Ticker] | OrderBook | Trades
+    ) -> list[dict[str, Any]]:
+        """Return `answer` as Upbit's REST interface writes it; `raw` says which fields are made."""
+        return raw.write(answer)
+
+
+_GROUPS: Final[dict[StreamKind, str]] = {
+    "ticker": limits.GROUP_TICKER,
+    "trade": limits.GROUP_TRADE,
+    "orderbook": limits.GROUP_ORDERBOOK,
+    "candle": limits.GROUP_CANDLE,
+}
 
 
 def _name_codes(noun: str, codes: Sequence[str]) -> str:
@@ -189,22 +189,18 @@ def _name_codes(noun: str, codes: Sequence[str]) -> str:
     return f"{noun} {shown}" if len(codes) <= 3 else f"{noun} {shown} and {len(codes) - 3} more"  # noqa: PLR2004
 
 
-def _envelope(body: bytes) -> _Error | None:
+def _envelope(body: bytes) -> refusals.Refusal | None:
     try:
-        return _ERRORS.decode(body).error
+        return refusals.REFUSALS.decode(body).error
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         # Plain text, HTML from something in between, or nothing at all.
         return None
 
 
-def _printable(message: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in message[:200])
-
-
 def _rate_limited(
     status: int, said: str, call: ExchangeCall[Any], retry_after_s: float | None
 ) -> RateLimited:
-    if status == _BANNED:
+    if status == refusals.BANNED:
         wait_s = limits.BAN_S if retry_after_s is None else retry_after_s
         text = f"upbit: {call.what}: this address is blocked for a while (418, {said})"
     else:
@@ -215,11 +211,8 @@ def _rate_limited(
 
 def _retry_after_s(response: Response) -> float | None:
     """Return the longest wait the response names, in seconds; None if it names none."""
-    named = [
-        float(number) * _UNIT_S[unit.lower()]
-        for number, unit in _DURATION.findall(response.body[:4096].decode("utf-8", "replace"))
-    ]
+    named = refusals.named_wait_s(response.body[:4096].decode("utf-8", "replace"))
     header = response.headers.get("retry-after", "").strip()
     if re.fullmatch(r"[0-9]{1,9}", header):
-        named.append(float(header))
-    return max(named, default=None)
+        return max(float(header), named or 0.0)
+    return named

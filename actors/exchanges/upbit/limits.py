@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from actors.exchanges.base import ExchangeRules, RateLimit
+from actors.exchanges.streams import StreamRules
 from actors.timeframes import Timeframe
 
 # Source: https://docs.upbit.com/kr/reference/rate-limits, read 2026-11-21: 10 a second for each of
@@ -56,11 +57,54 @@ CANDLE_PATHS = {
     Timeframe.MN1: "/v1/candles/months",
 }
 
+# Source: https://docs.upbit.com/kr/reference/rate-limits, read 2026-11-21: 5 new connections a
+# second, counted by address where nobody is logged in.
+GROUP_CONNECT = "websocket-connect"
+CONNECT_LIMIT = RateLimit(requests=5, period_s=1.0)
+
+# Source: https://docs.upbit.com/kr/reference/rate-limits, read 2026-11-21: of each connection, 5
+# texts a second and 100 a minute. What they ask for does not matter.
+MESSAGE_LIMITS = (RateLimit(requests=5, period_s=1.0), RateLimit(requests=100, period_s=60.0))
+
+# Source: https://docs.upbit.com/kr/reference/websocket-guide, read 2026-11-21: a connection on
+# which nothing goes either way for 120 seconds is closed.
+IDLE_S = 120.0
+
+# Source: none by Upbit, looked for 2026-11-21. It confirms a subscription by nothing but its first
+# snapshot, and says of no time; this one is ours.
+CONFIRM_S = 5.0
+
+# Source: https://docs.upbit.com/kr/reference/websocket-orderbook, read 2026-11-21: these numbers
+# of levels, written behind the code, as in KRW-BTC.15.
+STREAM_DEPTHS = (1, 5, 15, 30)
+
+# Source: https://docs.upbit.com/kr/reference/websocket-candle, read 2026-11-21: no days.
+CANDLE_STREAMS = {
+    Timeframe.S1: "candle.1s",
+    Timeframe.M1: "candle.1m",
+    Timeframe.M3: "candle.3m",
+    Timeframe.M5: "candle.5m",
+    Timeframe.M10: "candle.10m",
+    Timeframe.M15: "candle.15m",
+    Timeframe.M30: "candle.30m",
+    Timeframe.H1: "candle.60m",
+    Timeframe.H4: "candle.240m",
+}
+
 RULES = ExchangeRules(
-    limits=dict.fromkeys(GROUPS, QUOTATION_LIMIT),
+    limits={**dict.fromkeys(GROUPS, QUOTATION_LIMIT), GROUP_CONNECT: CONNECT_LIMIT},
     timeframes=frozenset(CANDLE_PATHS),
     page_rows=PAGE_ROWS,
     tickers_max=TICKERS_MAX,
     trades_max=TRADES_MAX,
     history_ms={Timeframe.S1: SECONDS_HISTORY_MS},
+)
+
+STREAM_RULES = StreamRules(
+    connect_group=GROUP_CONNECT,
+    message_limits=MESSAGE_LIMITS,
+    idle_s=IDLE_S,
+    confirm_s=CONFIRM_S,
+    timeframes=frozenset(CANDLE_STREAMS),
+    depths=STREAM_DEPTHS,
 )

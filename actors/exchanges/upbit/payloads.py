@@ -11,25 +11,31 @@ import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from operator import attrgetter
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from actors.candles import Candles
-from actors.errors import InvalidRequest, MalformedPayload
+from actors.errors import InvalidRequest
 from actors.exchanges.base import CandlePage, Response
 from actors.exchanges.upbit import wire
-from actors.quotes import BookLevel, MarketInfo, OrderBook, Ticker, Trade
+from actors.exchanges.upbit.values import (
+    EXCHANGE,
+    excerpt,
+    invalid,
+    make_order_book,
+    make_ticker,
+    make_trade,
+    malformed,
+)
+from actors.quotes import MarketInfo, OrderBook, Ticker, Trade
 from actors.series import Market, Series
 from actors.timeframes import Timeframe, format_time_ms
 
-EXCHANGE = "upbit"
-
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - like the times it is taken from, see `wire`
 _MICROSECOND = timedelta(microseconds=1)
-_EXCERPT_BYTES = 120
 
 RowT = TypeVar("RowT", bound=wire.MarketRow)
 
@@ -50,10 +56,10 @@ def read_candles(
     """
     rows = _decode(wire.CANDLES, response.body, what)
     if len(rows) > count:
-        raise _malformed(what, f"wanted at most {count} rows, was {len(rows)}")
+        raise malformed(what, f"wanted at most {count} rows, was {len(rows)}")
     for index, row in enumerate(rows):
         if row.market != series.market.code:
-            raise _malformed(
+            raise malformed(
                 what, f"row {index}: wanted market {series.market.code}, was {row.market[:40]!r}"
             )
     times_ms = _opening_times_ms(rows, what)
@@ -75,7 +81,7 @@ def read_candles(
 def read_tickers(response: Response, *, codes: Sequence[str], what: str) -> tuple[Ticker, ...]:
     """Return one ticker for each of `codes`, in their order."""
     rows = _by_code(_decode(wire.TICKERS, response.body, what), codes, what)
-    return tuple(_ticker(row, f"{what}: {row.market}") for row in rows)
+    return tuple(make_ticker(row, row.market, what) for row in rows)
 
 
 def read_order_books(
@@ -83,19 +89,22 @@ def read_order_books(
 ) -> tuple[OrderBook, ...]:
     """Return one order book for each of `codes`, in their order."""
     rows = _by_code(_decode(wire.ORDER_BOOKS, response.body, what), codes, what)
-    return tuple(_order_book(row, f"{what}: {row.market}") for row in rows)
+    return tuple(make_order_book(row, row.market, what) for row in rows)
 
 
 def read_trades(response: Response, *, code: str, count: int, what: str) -> tuple[Trade, ...]:
     """Return at most `count` trades of the market `code`, newest first."""
     rows = _decode(wire.TRADES, response.body, what)
     if len(rows) > count:
-        raise _malformed(what, f"wanted at most {count} trades, was {len(rows)}")
+        raise malformed(what, f"wanted at most {count} trades, was {len(rows)}")
     if len({row.sequential_id for row in rows}) < len(rows):
-        raise _malformed(what, "wanted trades with different ids, was one trade sent twice")
+        raise malformed(what, "wanted trades with different ids, was one trade sent twice")
     # Sent newest first, but nothing promises that; the sort keeps the order of equal times.
     rows.sort(key=lambda row: row.timestamp, reverse=True)
-    return tuple(_trade(row, code, what) for row in rows)
+    for row in rows:
+        if row.market != code:
+            raise malformed(what, f"wanted trades of {code}, was {row.market[:40]!r}")
+    return tuple(make_trade(row, code, row.timestamp, what) for row in rows)
 
 
 def read_markets(response: Response, *, what: str) -> tuple[MarketInfo, ...]:
@@ -112,30 +121,19 @@ def read_markets(response: Response, *, what: str) -> tuple[MarketInfo, ...]:
         warning = row.market_warning == "CAUTION" or (event is not None and event.warning)
         found[name] = MarketInfo(market=name, name=row.english_name, warning=warning)
     if rows and not found:
-        raise _malformed(
+        raise malformed(
             what, f"wanted market names such as KRW-BTC, was {rows[0].market[:40]!r} in row 0"
         )
     return tuple(found.values())
-
-
-def excerpt(body: bytes) -> str:
-    """Return the beginning of a body, safe to put into a message and short enough for one."""
-    text = body[:_EXCERPT_BYTES].decode("utf-8", errors="replace")
-    return repr(text) if len(body) <= _EXCERPT_BYTES else f"{text!r}..."
-
-
-def _malformed(what: str, problem: str) -> MalformedPayload:
-    return MalformedPayload(f"{EXCHANGE}: {what}: {problem}")
 
 
 def _decode(decoder: msgspec.json.Decoder[list[RowT]], body: bytes, what: str) -> list[RowT]:
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
-        text = str(error).replace("Expected ", "wanted ", 1).replace(", got ", ", was ", 1)
-        raise _malformed(what, text) from error
+        raise invalid(what, error) from error
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise _malformed(what, f"wanted JSON, was {excerpt(body)} ({error})") from error
+        raise malformed(what, f"wanted JSON, was {excerpt(body)} ({error})") from error
 
 
 def _opening_times_ms(rows: Sequence[wire.Candle], what: str) -> NDArray[np.int64]:
@@ -144,7 +142,7 @@ def _opening_times_ms(rows: Sequence[wire.Candle], what: str) -> NDArray[np.int6
         [(row.candle_date_time_utc - _EPOCH) // _MICROSECOND for row in rows], dtype=np.int64
     )
     if (times_us % 1000).any():
-        raise _malformed(what, "wanted opening times of whole seconds, was a fraction")
+        raise malformed(what, "wanted opening times of whole seconds, was a fraction")
     return times_us // 1000
 
 
@@ -154,7 +152,7 @@ def _check_times(
     """Refuse opening times that are off the grid, out of order, or not before `to_ms`."""
     off_grid = _off_grid(times_ms, timeframe)
     if off_grid is not None:
-        raise _malformed(
+        raise malformed(
             what,
             f"row {off_grid}: wanted an opening time of {timeframe.value}, "
             f"was {_time(times_ms, off_grid)}",
@@ -162,13 +160,13 @@ def _check_times(
     rising = np.flatnonzero(np.diff(times_ms) >= 0)
     if rising.size:
         index = int(rising[0]) + 1
-        raise _malformed(
+        raise malformed(
             what,
             f"row {index}: wanted an opening time before {_time(times_ms, index - 1)}, "
             f"was {_time(times_ms, index)}",
         )
     if to_ms is not None and times_ms.size and times_ms[0] >= to_ms:
-        raise _malformed(
+        raise malformed(
             what, f"row 0: wanted a time before {format_time_ms(to_ms)}, was {_time(times_ms, 0)}"
         )
 
@@ -211,7 +209,7 @@ def _check_figures(
     for wanted, good in checks:
         if not good.all():
             index = int(np.flatnonzero(~good)[0])
-            raise _malformed(
+            raise malformed(
                 what,
                 f"row {index} ({_time(times_ms, index)}): wanted {wanted}, was "
                 f"open {opening[index]:g}, high {high[index]:g}, low {low[index]:g}, close "
@@ -224,7 +222,7 @@ def _by_code(rows: Sequence[RowT], codes: Sequence[str], what: str) -> list[RowT
     found: dict[str, RowT] = {}
     for index, row in enumerate(rows):
         if row.market not in codes or row.market in found:
-            raise _malformed(
+            raise malformed(
                 what,
                 f"row {index}: wanted each of the markets asked for once, was "
                 f"{row.market[:40]!r} {'again' if row.market in found else 'too'}",
@@ -232,93 +230,5 @@ def _by_code(rows: Sequence[RowT], codes: Sequence[str], what: str) -> list[RowT
         found[row.market] = row
     missing = [code for code in codes if code not in found]
     if missing:
-        raise _malformed(what, f"wanted a row for {', '.join(missing)}, was none")
+        raise malformed(what, f"wanted a row for {', '.join(missing)}, was none")
     return [found[code] for code in codes]
-
-
-def _figure(value: float, name: str, what: str, *, positive: bool = False) -> float:
-    """Return `value`; refuse it if it is not finite, below zero, or zero and must not be."""
-    if 0 < value < math.inf or (value == 0 and not positive):
-        return value
-    least = "above zero" if positive else "of at least zero"
-    raise _malformed(what, f"wanted a finite {name} {least}, was {value:g}")
-
-
-def _signed(value: float, name: str, what: str) -> float:
-    if math.isfinite(value):
-        return value
-    raise _malformed(what, f"wanted a finite {name}, was {value:g}")
-
-
-def _ticker(row: wire.Ticker, what: str) -> Ticker:
-    def price(name: str) -> float:
-        return _figure(getattr(row, name), name, what, positive=True)
-
-    def amount(name: str) -> float:
-        return _figure(getattr(row, name), name, what)
-
-    return Ticker(
-        market=row.market,
-        time_ms=row.timestamp,
-        trade_time_ms=row.trade_timestamp,
-        price=price("trade_price"),
-        volume=amount("trade_volume"),
-        open=price("opening_price"),
-        high=price("high_price"),
-        low=price("low_price"),
-        # A market on its first day has no day before it.
-        previous_close=amount("prev_closing_price"),
-        change=_signed(row.signed_change_price, "signed_change_price", what),
-        change_rate=_signed(row.signed_change_rate, "signed_change_rate", what),
-        day_volume=amount("acc_trade_volume"),
-        day_value=amount("acc_trade_price"),
-        volume_24h=amount("acc_trade_volume_24h"),
-        value_24h=amount("acc_trade_price_24h"),
-        high_52w=amount("highest_52_week_price"),
-        low_52w=amount("lowest_52_week_price"),
-    )
-
-
-def _order_book(row: wire.OrderBook, what: str) -> OrderBook:
-    units = row.orderbook_units
-    return OrderBook(
-        market=row.market,
-        time_ms=row.timestamp,
-        bids=_side([(unit.bid_price, unit.bid_size) for unit in units], "bid", what),
-        asks=_side([(unit.ask_price, unit.ask_size) for unit in units], "ask", what),
-        total_bid_size=_figure(row.total_bid_size, "total_bid_size", what),
-        total_ask_size=_figure(row.total_ask_size, "total_ask_size", what),
-    )
-
-
-def _side(
-    levels: Sequence[tuple[float, float]], side: Literal["bid", "ask"], what: str
-) -> tuple[BookLevel, ...]:
-    """Return one side of a book; it must lead away from the best price, level by level."""
-    found: list[BookLevel] = []
-    for price, size in levels:
-        if size == 0:
-            # The sides are sent in pairs, and the shorter one is filled up with nothing.
-            continue
-        _figure(price, f"{side}_price", what, positive=True)
-        _figure(size, f"{side}_size", what, positive=True)
-        if found and (price >= found[-1].price) == (side == "bid"):
-            order = "falling" if side == "bid" else "rising"
-            raise _malformed(
-                what, f"wanted {order} {side} prices, was {price:g} after {found[-1].price:g}"
-            )
-        found.append(BookLevel(price, size))
-    return tuple(found)
-
-
-def _trade(row: wire.Trade, code: str, what: str) -> Trade:
-    if row.market != code:
-        raise _malformed(what, f"wanted trades of {code}, was {row.market[:40]!r}")
-    return Trade(
-        market=code,
-        time_ms=row.timestamp,
-        price=_figure(row.trade_price, "trade_price", what, positive=True),
-        volume=_figure(row.trade_volume, "trade_volume", what, positive=True),
-        side="buy" if row.ask_bid == "BID" else "sell",
-        trade_id=row.sequential_id,
-    )

@@ -11,9 +11,16 @@ from typing import Annotated, Literal
 import msgspec
 
 # Upbit writes times without a zone and means UTC; one that says a zone is not what we know.
-_NaiveTime = Annotated[datetime, msgspec.Meta(tz=False)]
+NaiveTime = Annotated[datetime, msgspec.Meta(tz=False)]
 # Years 1970 to 2999: no overflow further on, whatever the body says.
-_TimeMs = Annotated[int, msgspec.Meta(ge=0, lt=32_503_680_000_000)]
+TimeMs = Annotated[int, msgspec.Meta(ge=0, lt=32_503_680_000_000)]
+# A market and the depth of a book; a bound, because streams remember those they have seen.
+Code = Annotated[str, msgspec.Meta(max_length=60)]
+# As 2026-01-31; a bound, because it is passed on as it is.
+Day = Annotated[str, msgspec.Meta(max_length=10)]
+# What the taker did, in the words of the order book.
+Side = Literal["ASK", "BID"]
+TradeId = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 class MarketRow(msgspec.Struct):
@@ -25,7 +32,7 @@ class MarketRow(msgspec.Struct):
 class Candle(MarketRow):
     """A row of /v1/candles, any timeframe."""
 
-    candle_date_time_utc: _NaiveTime
+    candle_date_time_utc: NaiveTime
     opening_price: float
     high_price: float
     low_price: float
@@ -37,8 +44,8 @@ class Candle(MarketRow):
 class Ticker(MarketRow):
     """A row of /v1/ticker."""
 
-    timestamp: _TimeMs
-    trade_timestamp: _TimeMs
+    timestamp: TimeMs
+    trade_timestamp: TimeMs
     trade_price: float
     trade_volume: float
     opening_price: float
@@ -53,9 +60,11 @@ class Ticker(MarketRow):
     acc_trade_price_24h: float
     highest_52_week_price: float
     lowest_52_week_price: float
+    highest_52_week_date: Day | None = None
+    lowest_52_week_date: Day | None = None
 
 
-class BookUnit(msgspec.Struct):
+class BookUnit(msgspec.Struct, gc=False):
     """One pair of levels of an order book."""
 
     ask_price: float
@@ -67,7 +76,7 @@ class BookUnit(msgspec.Struct):
 class OrderBook(MarketRow):
     """A row of /v1/orderbook."""
 
-    timestamp: _TimeMs
+    timestamp: TimeMs
     total_ask_size: float
     total_bid_size: float
     orderbook_units: list[BookUnit]
@@ -76,11 +85,12 @@ class OrderBook(MarketRow):
 class Trade(MarketRow):
     """A row of /v1/trades/ticks."""
 
-    timestamp: _TimeMs
+    timestamp: TimeMs
     trade_price: float
     trade_volume: float
-    ask_bid: Literal["ASK", "BID"]
-    sequential_id: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+    ask_bid: Side
+    sequential_id: TradeId
+    prev_closing_price: float | None = None
 
 
 class MarketEvent(msgspec.Struct):

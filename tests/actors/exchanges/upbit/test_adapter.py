@@ -91,7 +91,7 @@ def test_the_other_questions() -> None:
     assert (trades.group, trades.path) == ("trade", "/v1/trades/ticks")
     assert dict(trades.params) == {"market": "KRW-BTC", "count": "500"}
     asked = {call.group for call in (CALL, markets, tickers, books, trades)}
-    assert asked == set(UPBIT.rules.limits)
+    assert asked | {UPBIT.stream.rules.connect_group} == set(UPBIT.rules.limits)
 
 
 def test_many_codes_are_named_in_short() -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from actors.errors import MalformedPayload
 from actors.exchanges.base import ExchangeCall, Response
 from actors.exchanges.upbit.adapter import UpbitAdapter
-from actors.quotes import BookLevel, MarketInfo, OrderBook, Ticker, Trade
+from actors.quotes import BookLevel, MarketInfo, OrderBook, Trade
 from actors.series import Series
 
 UPBIT = UpbitAdapter()
@@ -62,6 +63,7 @@ def test_the_recorded_quotes_are_read(recorded: Path) -> None:
             volume=6.043e-05,
             side="buy",
             trade_id=17510687993360000,
+            previous_close=146852000,
         ),
     )
     assert [(market.name, market.warning) for market in markets] == [
@@ -232,5 +234,7 @@ def test_a_ticker_has_every_field_filled_from_its_own() -> None:
 
     (ticker,) = UPBIT.tickers(["KRW-BTC"]).read(respond([row]))
 
-    expected = Ticker(market="KRW-BTC", time_ms=NOW_MS, trade_time_ms=NOW_MS - 5, **values)
-    assert ticker == expected
+    times = {"time_ms": NOW_MS, "trade_time_ms": NOW_MS - 5}
+    expected = {"market": "KRW-BTC", "source": "exchange", "reason": "", **times, **values}
+    dates = {"high_52w_date": "", "low_52w_date": ""}
+    assert msgspec.structs.asdict(ticker) == {**expected, **dates}
