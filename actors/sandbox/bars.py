@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias
 
 import numpy as np
@@ -183,6 +184,7 @@ def _summable(*columns: Sequence[int]) -> list[Any]:
     return arrays
 
 
+@cache
 def _power(decimals: int) -> int:
     return int(10**decimals)
 

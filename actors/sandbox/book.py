@@ -47,13 +47,32 @@ def order_book(market: SandboxMarket, now_ms: int, *, step: int) -> SandboxBook 
       step: Prices are gathered into levels this wide, in price units; 0 for single prices.
     """
     last = market.last_trade(now_ms)
-    if last is None:
-        return None
-    time_ms = max(last.time_ms, now_ms // _SECOND_MS * _SECOND_MS)
+    return None if last is None else book_after(market, last, now_ms, step=step)
+
+
+def book_after(
+    market: SandboxMarket, last: SandboxTrade, now_ms: int, *, step: int, depth: int = DEPTH
+) -> SandboxBook:
+    """Return the book at `now_ms`, when `last` is known to be the newest trade.
+
+    Args:
+      market: Whose book.
+      last: Its newest trade at `now_ms`.
+      now_ms: The present, UTC milliseconds.
+      step: Prices are gathered into levels this wide, in price units; 0 for single prices.
+      depth: How many levels of each side are wanted.
+    """
+    time_ms = book_time_ms(last, now_ms)
     key = mix(time_ms, market.source.key)
-    best_ask, best_bid = _best(last, market.scale.tick, key)
-    side = _Side(market.scale.tick, step or market.scale.tick, key, market.source.typical_volume)
+    tick = market.scale.tick
+    best_ask, best_bid = _best(last, tick, key)
+    side = _Side(tick, step or tick, key, market.source.typical_volume, depth)
     return SandboxBook(time_ms, side.asks(best_ask), side.bids(best_bid))
+
+
+def book_time_ms(last: SandboxTrade, now_ms: int) -> int:
+    """Return since when the book of `now_ms` stands: it changes each second and with each trade."""
+    return max(last.time_ms, now_ms // _SECOND_MS * _SECOND_MS)
 
 
 def levels_of(market: SandboxMarket, now_ms: int) -> tuple[int, ...]:
@@ -62,7 +81,12 @@ def levels_of(market: SandboxMarket, now_ms: int) -> tuple[int, ...]:
     Only markets quoted in won have any beside 0, which means single prices.
     """
     last = market.last_trade(now_ms)
-    if last is None or not market.code.startswith("KRW-"):
+    return (0,) if last is None else levels_after(market, last)
+
+
+def levels_after(market: SandboxMarket, last: SandboxTrade) -> tuple[int, ...]:
+    """Return the level widths a market offers when `last` is its newest trade."""
+    if not market.code.startswith("KRW-"):
         return (0,)
     unit, widths = 10**market.scale.price_decimals, [0]
     for exponent in range(_LEVEL_EXPONENTS):
@@ -86,15 +110,16 @@ class _Side:
     step: int
     key: int
     typical_volume: int
+    depth: int
 
     def asks(self, best: int) -> tuple[tuple[int, int], ...]:
         first = -(-best // self.step) * self.step
-        prices = [first + number * self.step for number in range(DEPTH)]
+        prices = [first + number * self.step for number in range(self.depth)]
         return self._sizes(_ASKS, [(p, (p - best) // self.tick + 1) for p in prices])
 
     def bids(self, best: int) -> tuple[tuple[int, int], ...]:
         first = best // self.step * self.step
-        prices = [first - number * self.step for number in range(DEPTH)]
+        prices = [first - number * self.step for number in range(self.depth)]
         return self._sizes(_BIDS, [(p, (best - p) // self.tick + 1) for p in prices if p > 0])
 
     def _sizes(self, side: int, ends: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:

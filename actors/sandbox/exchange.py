@@ -1,7 +1,7 @@
 """The sandbox exchange without any I/O: a request goes in, the answer comes out.
 
-`server.py` puts it behind a socket and `transport.py` behind httpx; both only carry bytes. A
-stream can stand beside this on the same `markets`, `rules` and `time`.
+`server.py` puts it behind a socket and `transport.py` behind httpx; both only carry bytes. Its
+streams (`stream_desk.py`) stand beside it on the same markets, rules and time.
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from actors.sandbox.faults import Fault, Faults
+from actors.sandbox.maintenance import Maintenance
 from actors.sandbox.market import SandboxMarket
 from actors.sandbox.parameters import BadQuery, Query
 from actors.sandbox.quotation import Endpoint, View, route
 from actors.sandbox.rules import RateRules, Verdict
 from actors.sandbox.simulated_time import SimulatedTime
+from actors.sandbox.stream_desk import StreamDesk
+from actors.sandbox.stream_faults import StreamFaults
 from runtime.core.clock import Clock
 
 LOG_ROWS_MAX = 20_000
@@ -89,7 +92,10 @@ class SandboxExchange:
       markets: The markets by code, in the order they are listed.
       time: The market's time.
       rules: The request limits; counts refusals.
-      faults: What is to go wrong.
+      faults: What is to go wrong with requests.
+      stream_faults: What is to go wrong with streams and with time.
+      maintenance: When the exchange is away.
+      streams: Where streams are opened.
       log: The newest `LOG_ROWS_MAX` requests, oldest first.
 
     Args:
@@ -98,6 +104,9 @@ class SandboxExchange:
       time: The market's time.
       rules: The request limits; Upbit's at their strictest by default.
       row_lag_ms: How late trades show up in candles, in milliseconds of the market's time.
+      stream_faults: What is to go wrong with streams and with time; nothing by default.
+      maintenance: When nobody trades and nothing is answered; [start, end) in milliseconds of the
+        market's time.
     """
 
     def __init__(
@@ -108,11 +117,23 @@ class SandboxExchange:
         time: SimulatedTime,
         rules: RateRules | None = None,
         row_lag_ms: int = 0,
+        stream_faults: StreamFaults | None = None,
+        maintenance: Iterable[tuple[int, int]] = (),
     ) -> None:
-        self.markets = {market.code: market for market in markets}
+        self.maintenance = Maintenance(maintenance)
+        self.markets = {market.code: self.maintenance.close(market) for market in markets}
         self.time = time
         self.rules = rules or RateRules()
         self.faults = Faults()
+        self.stream_faults = stream_faults or StreamFaults()
+        self.streams = StreamDesk(
+            self.markets,
+            clock=clock,
+            time=time,
+            rules=self.rules,
+            faults=self.stream_faults,
+            maintenance=self.maintenance,
+        )
         self.log: deque[RequestRecord] = deque(maxlen=LOG_ROWS_MAX)
         self._clock = clock
         self._row_lag_ms = row_lag_ms
@@ -134,7 +155,9 @@ class SandboxExchange:
         path, _, query_text = target.partition("?")
         fields = {name.lower(): value for name, value in headers}
         found = route(path)
-        if found is None:
+        if self.maintenance.goes_on(now_ms):
+            answer = self._away(now_s)
+        elif found is None:
             answer = _error(404, "Not found")
         else:
             group, endpoint = found
@@ -153,15 +176,26 @@ class SandboxExchange:
         self.log.append(
             RequestRecord(now_s, now_ms, client, method, path, query_text, answer.status)
         )
-        date = ("Date", formatdate(now_ms // 1000, usegmt=True))
+        dated_ms = now_ms + self.stream_faults.skew_ms
+        date = ("Date", formatdate(dated_ms // 1000, usegmt=True))
         answer = replace(answer, headers=(date, *answer.headers))
         return _compressed(answer) if _accepts_gzip(fields) else answer
+
+    def _away(self, now_s: float) -> Answer:
+        self.stream_faults.strike(now_s, "maintenance", 0, "request refused")
+        return Answer(503, (("Content-Type", _TEXT),), b"Service Unavailable")
 
     def _ask(self, endpoint: Endpoint, query_text: str, now_ms: int, fault: Fault | None) -> Answer:
         if fault is Fault.STATUS_500:
             return _error(500, "Internal server error")
         swapped = fault is Fault.OTHER_MARKET
-        view = View(self.markets, now_ms, now_ms - self._row_lag_ms, swapped=swapped)
+        view = View(
+            self.markets,
+            now_ms,
+            now_ms - self._row_lag_ms,
+            swapped=swapped,
+            faults=self.stream_faults,
+        )
         try:
             answer = _json(_OK, endpoint(view, Query(query_text)))
         except BadQuery as error:

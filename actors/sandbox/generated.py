@@ -13,13 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.sandbox.bars import Bars, Float64s, Int64s, Scale
-from actors.sandbox.hashing import bits, key_of, mix_all
+from actors.sandbox.hashing import bits, key_of, mix, mix_all
 from actors.sandbox.market import DAY_MS, SandboxMarket
 from actors.sandbox.recent import Recent
 from actors.sandbox.trades import bars_of
 from actors.timeframes import Timeframe
 
 HISTORY_DAYS = 400
+# Of markets beyond those with a character of their own: adding up a year of many is slow.
+EXTRA_HISTORY_DAYS = 14
+MARKETS_MAX = 1_000
 
 _MINUTE_MS = 60_000
 _MINUTES_A_DAY = 1_440
@@ -38,6 +41,8 @@ _WAVES = (
 )
 _VOLUME_DECIMALS = 8
 _BUSY_WAVE = 240
+_CONSONANTS, _VOWELS = "BCDFGHJKLMNPRSTVXZ", "AEIOU"
+_SYMBOL_STEP = 421
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,13 +165,48 @@ class GeneratedSource:
 
 
 def generated_markets(
-    *, seed: int, now_ms: int, history_days: int = HISTORY_DAYS
+    *, seed: int, now_ms: int, history_days: int = HISTORY_DAYS, count: int = len(CHARACTERS)
 ) -> tuple[SandboxMarket, ...]:
-    """Return all generated markets of a seed, with at least `history_days` before `now_ms`.
+    """Return `count` generated markets of a seed, with at least `history_days` before `now_ms`.
 
     They are listed on the first of a month, so that a sandbox started again some days later has
-    the same first candles.
+    the same first candles. Those beyond the six named ones have `EXTRA_HISTORY_DAYS` at least, and
+    are listed on a Monday.
+
+    Raises:
+      ValueError: The count is not 1 to `MARKETS_MAX`.
     """
-    listed_ms = Timeframe.MN1.floor_ms(now_ms - history_days * DAY_MS)
-    sources = (GeneratedSource(kind, seed=seed, listed_ms=listed_ms) for kind in CHARACTERS)
+    if not 1 <= count <= MARKETS_MAX:
+        raise ValueError(f"there can be 1 to {MARKETS_MAX} markets, was {count}")
+    old_ms = Timeframe.MN1.floor_ms(now_ms - history_days * DAY_MS)
+    extra_days = min(history_days, EXTRA_HISTORY_DAYS)
+    new_ms = Timeframe.W1.floor_ms(now_ms - extra_days * DAY_MS)
+    kinds = [(kind, old_ms) for kind in CHARACTERS[:count]]
+    kinds += [(extra_character(number), new_ms) for number in range(count - len(kinds))]
+    sources = (GeneratedSource(kind, seed=seed, listed_ms=ms) for kind, ms in kinds)
     return tuple(SandboxMarket(source) for source in sources)
+
+
+def extra_character(number: int) -> Character:
+    """Return the character of one more market in won, the same for the same number."""
+    noise = mix(number, key_of("extra"))
+    # From markets of a few won to those of thousands, from busy to nearly dead.
+    price = 200 + noise % 4_800
+    decimals = noise >> 16 & 3
+    quiet = (noise >> 24 & 0xFF) / 640
+    volume = 10**11 * (1 + (noise >> 32 & 0xFF))
+    wick = 1 + price // 400
+    return Character(
+        f"KRW-{_symbol(number)}", price, Scale(decimals, _VOLUME_DECIMALS, 1), volume, quiet, wick
+    )
+
+
+def _symbol(number: int) -> str:
+    """Return a name of three or four letters that can be spoken; no two numbers share one."""
+    # The step has no divisor in common with the number of names, so all come before one again.
+    names = len(_CONSONANTS) ** 2 * len(_VOWELS)
+    number, turn = number * _SYMBOL_STEP % names, number // names
+    number, last = divmod(number, len(_CONSONANTS))
+    first, vowel = divmod(number, len(_VOWELS))
+    tail = _VOWELS[(first + last + turn) % len(_VOWELS)] if turn or (first + last) % 3 == 0 else ""
+    return _CONSONANTS[first] + _VOWELS[vowel] + _CONSONANTS[last] + tail

@@ -6,6 +6,7 @@ Nothing heavy is imported before the arguments are known to be good.
 from __future__ import annotations
 
 import argparse
+import random
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -19,7 +20,9 @@ from runtime.core.clock import Clock
 
 if TYPE_CHECKING:
     from actors.sandbox.exchange import SandboxExchange
+    from actors.sandbox.market import SandboxMarket
     from actors.sandbox.replayed import ReplayedSource
+    from actors.sandbox.server import SandboxServer
 
 DEFAULT_PORT = 8765
 DEFAULT_SEED = 1
@@ -29,6 +32,7 @@ _DEFAULT_TIMEFRAME = "1m"
 _CANDLES_BEFORE_START = 200
 _SETTLED_MS = 60_000
 _PORTS_END = 65_536
+_CODES_SHOWN = 20
 
 
 class SandboxUsageError(InvalidRequest):
@@ -75,6 +79,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help="where the market's clock starts: ISO 8601 in UTC, or first or last candle",
     )
+    _add_load(parser)
+    _add_faults(parser)
+
+
+def _add_load(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--markets",
+        type=int,
+        metavar="N",
+        help="how many generated markets there are (default: 6, with a year of history)",
+    )
+
+
+def _add_faults(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="NAME[:NUMBER][:WHERE]",
+        help="let something go wrong; repeatable. Streams: cut, half_open, stall (mean seconds); "
+        "lose, duplicate, reorder, old_snapshot (probability), all but the first two also only "
+        "for a market or type, as in stall:0:KRW-BTC or lose:0.01:candle.1m. Time: late_rows, "
+        "clock_skew (seconds), maintenance:START/END. Requests: status_500, hang, half_body, "
+        "garbage, other_market, away, each also as NAME:GROUP",
+    )
+    add(
+        "--fault-seed",
+        type=int,
+        default=DEFAULT_SEED,
+        metavar="SEED",
+        help="decides when faults strike (default: %(default)s)",
+    )
 
 
 def build_exchange(arguments: argparse.Namespace, *, clock: Clock) -> SandboxExchange:
@@ -85,11 +122,15 @@ def build_exchange(arguments: argparse.Namespace, *, clock: Clock) -> SandboxExc
       ReplayFileError: A file cannot be replayed.
     """
     _check(arguments)
+    # Imported here for the same reason as those below.
+    from actors.sandbox.fault_options import read_faults  # noqa: PLC0415 - heavy, see below
+
+    faults = read_faults(arguments.fault)
     # These bring numpy along, which costs more than all the rest of reading a command line.
     from actors.sandbox.exchange import SandboxExchange  # noqa: PLC0415 - heavy, see above
-    from actors.sandbox.generated import generated_markets  # noqa: PLC0415 - heavy, see above
     from actors.sandbox.market import SandboxMarket  # noqa: PLC0415 - heavy, see above
     from actors.sandbox.simulated_time import SimulatedTime  # noqa: PLC0415 - heavy, see above
+    from actors.sandbox.stream_faults import StreamFaults  # noqa: PLC0415 - heavy, see above
 
     if arguments.replay:
         sources = _sources(arguments)
@@ -97,13 +138,32 @@ def build_exchange(arguments: argparse.Namespace, *, clock: Clock) -> SandboxExc
         markets = tuple(SandboxMarket(source) for source in sources)
     else:
         start_ms = _start_ms(arguments, clock.utc_ms())
-        markets = generated_markets(seed=arguments.seed, now_ms=start_ms)
+        markets = _generated(arguments, start_ms)
     speed = 1.0 if arguments.speed is None else arguments.speed
     try:
         time = SimulatedTime(clock, start_ms=start_ms, speed=speed)
     except ValueError as error:
         raise SandboxUsageError(f"--{error}") from error
-    return SandboxExchange(markets, clock=clock, time=time)
+    exchange = SandboxExchange(
+        markets,
+        clock=clock,
+        time=time,
+        stream_faults=StreamFaults(random.Random(arguments.fault_seed)),  # noqa: S311 - simulated trouble
+        maintenance=faults.maintenance,
+    )
+    faults.switch_on(exchange.faults, exchange.stream_faults)
+    return exchange
+
+
+def _generated(arguments: argparse.Namespace, start_ms: int) -> tuple[SandboxMarket, ...]:
+    from actors.sandbox.generated import generated_markets  # noqa: PLC0415 - heavy, see above
+
+    if arguments.markets is None:
+        return generated_markets(seed=arguments.seed, now_ms=start_ms)
+    try:
+        return generated_markets(seed=arguments.seed, now_ms=start_ms, count=arguments.markets)
+    except ValueError as error:
+        raise SandboxUsageError(f"--markets: {error}") from error
 
 
 @asynccontextmanager
@@ -147,17 +207,20 @@ async def serve(  # noqa: RET503 - once it serves, only cancelling ends it
         except OSError as error:
             _tell(f"sandbox: cannot listen on {arguments.host} port {arguments.port}: {error}")
             return 1
-        _announce(exchange, server.url)
+        _announce(exchange, server)
         await trio.sleep_forever()
 
 
-def _announce(exchange: SandboxExchange, url: str) -> None:
-    sys.stdout.write(f"sandbox exchange listening on {url}\n")
+def _announce(exchange: SandboxExchange, server: SandboxServer) -> None:
+    sys.stdout.write(f"sandbox exchange listening on {server.url}\n")
     sys.stdout.flush()
-    _tell(f"markets: {' '.join(exchange.markets)}")
+    codes = list(exchange.markets)
+    more = f" and {len(codes) - _CODES_SHOWN} more" if len(codes) > _CODES_SHOWN else ""
+    _tell(f"markets: {' '.join(codes[:_CODES_SHOWN])}{more}")
     _tell(f"market time: {format_time_ms(exchange.time.now_ms())}, speed {exchange.time.speed:g}")
-    _tell("point marketd at it with the environment setting")
-    _tell(f"  MARKETD_EXCHANGES__UPBIT__REST_URL={url}")
+    _tell("point marketd at it with the environment settings")
+    _tell(f"  MARKETD_EXCHANGES__UPBIT__STREAM_URL={server.stream_url}")
+    _tell(f"  MARKETD_EXCHANGES__UPBIT__REST_URL={server.url}")
 
 
 def _tell(line: str) -> None:
@@ -169,6 +232,8 @@ def _check(arguments: argparse.Namespace) -> None:
     files, markets, timeframes = arguments.replay, arguments.market, arguments.timeframe
     if not 0 <= arguments.port < _PORTS_END:
         raise SandboxUsageError(f"--port must be 0 to 65535, was {arguments.port}")
+    if files and arguments.markets is not None:
+        raise SandboxUsageError("--markets says how many are generated, and goes with no --replay")
     if not files and (markets or timeframes):
         raise SandboxUsageError("--market and --timeframe say what a --replay FILE holds; give one")
     if len(markets) != len(files):

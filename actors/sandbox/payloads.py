@@ -16,7 +16,7 @@ from actors.timeframes import Timeframe
 
 Payload: TypeAlias = dict[str, Any]
 
-_KST_MS = 9 * 3_600_000
+KST_MS = 9 * 3_600_000
 _RATE_UNITS = 10**10
 # A ticker carries the moment it was made, some milliseconds after its trade.
 _TICKER_DELAY_MS = 40
@@ -59,8 +59,8 @@ def candle_payload(code: str, scale: Scale, period: Period, bar: Bar) -> Payload
     """Return one candle; days lack what `add_day_change` adds."""
     payload: Payload = {
         "market": code,
-        "candle_date_time_utc": _iso(bar.open_ms),
-        "candle_date_time_kst": _iso(bar.open_ms + _KST_MS),
+        "candle_date_time_utc": iso(bar.open_ms),
+        "candle_date_time_kst": iso(bar.open_ms + KST_MS),
         "opening_price": scale.price(bar.open),
         "high_price": scale.price(bar.high),
         "low_price": scale.price(bar.low),
@@ -70,7 +70,7 @@ def candle_payload(code: str, scale: Scale, period: Period, bar: Bar) -> Payload
         "candle_acc_trade_volume": scale.volume(bar.volume),
     }
     if period in (Timeframe.W1, Timeframe.MN1, YEAR):
-        payload["first_day_of_period"] = _iso(bar.open_ms)[:10]
+        payload["first_day_of_period"] = iso(bar.open_ms)[:10]
     elif period in _MINUTES:
         payload["unit"] = _MINUTES[Timeframe(period)]
     return payload
@@ -93,7 +93,7 @@ def trade_payload(
 ) -> Payload:
     """Return one trade of /v1/trades/ticks."""
     before = trade.price if previous_close is None else previous_close
-    date, _, time = _iso(trade.time_ms).partition("T")
+    date, _, time = iso(trade.time_ms).partition("T")
     return {
         "market": code,
         "trade_date_utc": date,
@@ -132,15 +132,20 @@ def ticker_payload(code: str, scale: Scale, summary: Summary, now_ms: int) -> Pa
         "acc_trade_volume": scale.volume(day.volume),
         "acc_trade_volume_24h": scale.volume(summary.volume_24h),
         "highest_52_week_price": scale.price(summary.high_52w.price),
-        "highest_52_week_date": _iso(summary.high_52w.day_ms)[:10],
+        "highest_52_week_date": iso(summary.high_52w.day_ms)[:10],
         "lowest_52_week_price": scale.price(summary.low_52w.price),
-        "lowest_52_week_date": _iso(summary.low_52w.day_ms)[:10],
-        "timestamp": min(now_ms, last.time_ms + _TICKER_DELAY_MS),
+        "lowest_52_week_date": iso(summary.low_52w.day_ms)[:10],
+        "timestamp": ticker_stamp_ms(last, now_ms),
     }
 
 
+def ticker_stamp_ms(last: SandboxTrade, now_ms: int) -> int:
+    """Return when the ticker that stands at `now_ms` was made."""
+    return min(now_ms, last.time_ms + _TICKER_DELAY_MS)
+
+
 def _trade_times(time_ms: int) -> Payload:
-    utc, kst = _compact(time_ms), _compact(time_ms + _KST_MS)
+    utc, kst = _compact(time_ms), _compact(time_ms + KST_MS)
     return {
         "trade_date": utc[0],
         "trade_time": utc[1],
@@ -192,7 +197,8 @@ def _decimal(scale: Scale, units: int) -> str:
     return f"{whole}.{fraction}" if fraction else str(whole)
 
 
-def _iso(time_ms: int) -> str:
+def iso(time_ms: int) -> str:
+    """Return a moment as Upbit writes it, without a zone."""
     return datetime.fromtimestamp(time_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
@@ -17,6 +17,7 @@ from actors.sandbox.book import DEPTH, levels_of, order_book
 from actors.sandbox.market import DAY_MS, SandboxMarket
 from actors.sandbox.parameters import INVALID, MISMATCH, UNKNOWN_CODE, BadQuery, Query
 from actors.sandbox.payloads import Payload
+from actors.sandbox.stream_faults import StreamFaults
 from actors.sandbox.summary import summarize
 from actors.timeframes import Timeframe
 
@@ -26,6 +27,7 @@ TRADES_MAX = 500
 # Upbit says "the last three months" and not how it counts them; ours are 90 days.
 SECONDS_HISTORY_MS: Final = 90 * DAY_MS
 _DAYS_AGO_MAX = 7
+_YEAR_MS = 365 * DAY_MS
 _ID_A_MS = 10_000
 _LEVELS_END = 10**18
 
@@ -56,12 +58,14 @@ class View:
       now_ms: The present, UTC milliseconds.
       candles_ms: The present as candles know it; they lag behind by some milliseconds.
       swapped: Whether candles are those of another market, which is a fault.
+      faults: What is wrong with single candles and with the exchange's dates.
     """
 
     markets: Mapping[str, SandboxMarket]
     now_ms: int
     candles_ms: int
     swapped: bool = False
+    faults: StreamFaults = field(default_factory=StreamFaults)
 
     def market(self, code: str) -> SandboxMarket:
         """Return a listed market.
@@ -117,13 +121,38 @@ def _candles(period: Period, view: View, query: Query) -> list[Payload]:
         # With one market alone, the other is one that nobody has heard of.
         market, code = (others[0], others[0].code) if others else (market, "KRW-OTHER")
     oldest_ms = view.now_ms - SECONDS_HISTORY_MS if period is Timeframe.S1 else 0
-    bars = market.candles(
-        period, to_ms=to_ms, count=count, now_ms=view.candles_ms, oldest_ms=max(0, oldest_ms)
-    )
+    bars = _bars(view, market, period, to_ms, count, max(0, oldest_ms))
     rows = [payloads.candle_payload(code, market.scale, period, bar) for bar in bars]
     if period is Timeframe.D1:
         _complete_days(view, query, market, list(zip(bars, rows, strict=True)))
     return rows
+
+
+def _bars(
+    view: View, market: SandboxMarket, period: Period, to_ms: int | None, count: int, oldest_ms: int
+) -> list[Bar]:
+    """Return the newest candles, newest first, each of them as late as it is meant to be."""
+    now_ms = view.candles_ms
+    late_ms = view.faults.rows_late_ms
+    if not late_ms:
+        return market.candles(period, to_ms=to_ms, count=count, now_ms=now_ms, oldest_ms=oldest_ms)
+    # A candle that is not there yet gives its place on the page to one more at the other end.
+    spare = 2 + late_ms // _span_ms(period)
+    found: list[Bar] = []
+    for bar in market.candles(
+        period, to_ms=to_ms, count=count + spare, now_ms=now_ms, oldest_ms=oldest_ms
+    ):
+        if bar.last_ms + late_ms <= now_ms:
+            found.append(bar)
+            continue
+        then_ms = now_ms - view.faults.row_lag_ms(market.code, period, bar.open_ms)
+        as_it_was = market.candles(period, to_ms=bar.open_ms + 1, count=1, now_ms=then_ms)
+        found += [was for was in as_it_was if was.open_ms == bar.open_ms]
+    return found[:count]
+
+
+def _span_ms(period: Period) -> int:
+    return _YEAR_MS if period == YEAR else Timeframe(period).span_ms
 
 
 def _complete_days(
@@ -163,11 +192,12 @@ def _ticker_all(view: View, query: Query) -> list[Payload]:
 
 def _tickers(view: View, markets: list[SandboxMarket]) -> list[Payload]:
     found = [(market, summarize(market, view.now_ms)) for market in markets]
-    return [
+    rows = [
         payloads.ticker_payload(market.code, market.scale, summary, view.now_ms)
         for market, summary in found
         if summary is not None
     ]
+    return _dated(view, rows)
 
 
 def _trades(view: View, query: Query) -> list[Payload]:
@@ -202,11 +232,20 @@ def _order_book(view: View, query: Query) -> list[Payload]:
         if step in levels_of(market, view.now_ms):
             book = order_book(market, view.now_ms, step=int(step))
             found.append((market, book, int(step)))
-    return [
+    rows = [
         payloads.book_payload(market.code, market.scale, book, count=count, step=step)
         for market, book, step in found
         if book is not None
     ]
+    return _dated(view, rows)
+
+
+def _dated(view: View, rows: list[Payload]) -> list[Payload]:
+    """Return rows that carry the moment they were made, by the exchange's own clock."""
+    skew_ms = view.faults.skew_ms
+    for row in rows:
+        row["timestamp"] += skew_ms
+    return rows
 
 
 def _level(query: Query) -> Decimal:

@@ -1,7 +1,7 @@
 """Upbit's request limits, as the server keeps them: a state machine without time of its own.
 
-Each client address may send 10 requests a second in each group. One too many is answered 429; who
-goes on regardless is shut out for a while with 418, each time for longer.
+Each client address may send 10 requests a second in each group, and open 5 streams. One too many
+is answered 429; who goes on regardless is shut out for a while with 418, each time for longer.
 
 Source: `Remaining-Req`, groups, the rule for `Origin` and "10 passed, the 11th was refused" are
 Upbit's (docs.upbit.com rate limits, read 2026-10-07; measured 2025-09-12). When a block begins and
@@ -16,9 +16,17 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 ORIGIN_GROUP = "origin"
+CONNECT_GROUP = "websocket-connect"
 
-_LIMIT, _PERIOD_S = 10, 1.0
-_ORIGIN_LIMIT, _ORIGIN_PERIOD_S = 1, 10.0
+_LIMIT = (10, 1.0)
+# Both hold for every connection, whoever opened it.
+MESSAGE_GROUPS = ("websocket-message", "websocket-message-minute")
+_LIMITS = {
+    ORIGIN_GROUP: (1, 10.0),
+    CONNECT_GROUP: (5, 1.0),
+    MESSAGE_GROUPS[0]: (5, 1.0),
+    MESSAGE_GROUPS[1]: (100, 60.0),
+}
 
 # Ours. The measurements had up to ten 429 within ten seconds and no block, so it takes more.
 REFUSALS_BEFORE_BLOCK = 20
@@ -140,7 +148,7 @@ class RateRules:
         """Count a request and say what becomes of it.
 
         Args:
-          group: Its group: market, candle, trade, ticker or orderbook.
+          group: Its group: market, candle, trade, ticker, orderbook or websocket-connect.
           address: Who sent it.
           now_s: When it arrived, in monotonic seconds.
           origin: Whether it carries an `Origin` header.
@@ -174,9 +182,7 @@ class RateRules:
 
     def _window_of(self, known: _Address, group: str) -> Window:
         if group not in known.windows:
-            is_origin = group == ORIGIN_GROUP
-            limit, period_s = _ORIGIN_LIMIT if is_origin else _LIMIT, _PERIOD_S
-            known.windows[group] = self._window(limit, _ORIGIN_PERIOD_S if is_origin else period_s)
+            known.windows[group] = self._window(*_LIMITS.get(group, _LIMIT))
         return known.windows[group]
 
     def _refuse(self, known: _Address, verdict: Verdict, now_s: float) -> Verdict:

@@ -1,4 +1,4 @@
-"""The sandbox exchange as a real HTTP/1.1 server on loopback.
+"""The sandbox exchange as a real HTTP/1.1 server on loopback, with its streams on the same port.
 
 Everything a client could make grow is bounded: connections, header and body size, and how long a
 connection may stay silent. What is not HTTP is answered 400 and the connection closed.
@@ -17,6 +17,8 @@ import trio
 
 from actors.sandbox.exchange import Answer, SandboxExchange
 from actors.sandbox.faults import Fault
+from actors.sandbox.stream_desk import STREAM_PATH, ConnectRefused
+from actors.sandbox.websocket_server import WRITE_S, BadUpgrade, StreamConnection
 
 HEADER_BYTES_MAX = 16_384
 BODY_BYTES_MAX = 65_536
@@ -45,6 +47,11 @@ class SandboxServer:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
 
+    @property
+    def stream_url(self) -> str:
+        """Return the URL of the streams."""
+        return f"ws{self.url.removeprefix('http')}{STREAM_PATH}"
+
 
 @asynccontextmanager
 async def open_sandbox_server(
@@ -54,6 +61,7 @@ async def open_sandbox_server(
     port: int = 0,
     connections_max: int = CONNECTIONS_MAX,
     idle_s: float = IDLE_S,
+    write_s: float = WRITE_S,
 ) -> AsyncIterator[SandboxServer]:
     """Serve `exchange` over HTTP while the block runs; leaving it closes every connection.
 
@@ -63,13 +71,14 @@ async def open_sandbox_server(
       port: The port; 0 for any that is free.
       connections_max: How many connections may be open; one more is closed at once.
       idle_s: How long a connection may stay silent before it is closed, in seconds.
+      write_s: How long a stream's client may take to receive before it is let go, in seconds.
 
     Raises:
       OSError: The address is in use, or not ours to listen on.
     """
     listeners = await trio.open_tcp_listeners(port, host=host)
     bound_port: int = listeners[0].socket.getsockname()[1]
-    doorway = _Doorway(exchange, connections_max=connections_max, idle_s=idle_s)
+    doorway = _Doorway(exchange, connections_max=connections_max, idle_s=idle_s, write_s=write_s)
     error: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
@@ -88,10 +97,13 @@ async def open_sandbox_server(
 
 
 class _Doorway:
-    def __init__(self, exchange: SandboxExchange, *, connections_max: int, idle_s: float) -> None:
+    def __init__(
+        self, exchange: SandboxExchange, *, connections_max: int, idle_s: float, write_s: float
+    ) -> None:
         self._exchange = exchange
         self._connections_max = connections_max
         self._idle_s = idle_s
+        self._write_s = write_s
         self._open = 0
 
     async def welcome(self, stream: trio.SocketStream) -> None:
@@ -101,7 +113,7 @@ class _Doorway:
             return
         self._open += 1
         try:
-            await _Conversation(stream, self._exchange, self._idle_s).run()
+            await _Conversation(stream, self._exchange, self._idle_s, self._write_s).run()
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
             # The client has gone, which is its right at any moment, or does not read.
             pass
@@ -113,10 +125,13 @@ class _Doorway:
 class _Conversation:
     """One connection: request after request until one side closes or breaks the protocol."""
 
-    def __init__(self, stream: trio.SocketStream, exchange: SandboxExchange, idle_s: float) -> None:
+    def __init__(
+        self, stream: trio.SocketStream, exchange: SandboxExchange, idle_s: float, write_s: float
+    ) -> None:
         self._stream = stream
         self._exchange = exchange
         self._idle_s = idle_s
+        self._write_s = write_s
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEADER_BYTES_MAX)
         self._client = str(stream.socket.getpeername()[0])
 
@@ -167,6 +182,8 @@ class _Conversation:
         """Answer one request; return whether the connection can be used for another."""
         headers = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in request.headers]
         method, target = request.method.decode("latin-1"), request.target.decode("latin-1")
+        if target.partition("?")[0] == STREAM_PATH:
+            return await self._serve_stream(request, dict(headers))
         answer = self._exchange.handle(method, target, headers, self._client)
         if answer.delivery is Fault.HANG:
             await self._wait_for_the_client_to_go()
@@ -175,6 +192,27 @@ class _Conversation:
             return False
         await self._send(answer, is_head=method == "HEAD")
         return answer.delivery is None and self._http.our_state is h11.DONE
+
+    async def _serve_stream(self, request: h11.Request, fields: dict[str, str]) -> bool:
+        """Turn the connection into a stream, or answer why not."""
+        if request.method != b"GET" or "upgrade" not in fields:
+            await self._send(_text(426, "The streams need a WebSocket.", ("Upgrade", "websocket")))
+            return self._http.our_state is h11.DONE
+        desk = self._exchange.streams
+        try:
+            session = desk.connect(self._client, origin="origin" in fields)
+        except ConnectRefused as refused:
+            await self._send(_text(refused.status, refused.text))
+            return False
+        connection = StreamConnection(self._stream, desk, session, write_s=self._write_s)
+        trailing = self._http.trailing_data[0]
+        try:
+            await connection.run(list(request.headers), request.target, trailing)
+        except BadUpgrade as error:
+            await self._send(_text(400, f"This is no WebSocket: {error}."))
+        finally:
+            desk.leave(session)
+        return False
 
     async def _send(self, answer: Answer, *, is_head: bool = False) -> None:
         length = ("Content-Length", str(len(answer.body)))
@@ -203,6 +241,10 @@ class _Conversation:
     async def _wait_for_the_client_to_go(self) -> None:
         while await self._stream.receive_some(_READ_BYTES):
             pass
+
+
+def _text(status: int, text: str, *headers: tuple[str, str]) -> Answer:
+    return Answer(status, (("Content-Type", "text/plain"), *headers), text.encode())
 
 
 def _head(http: h11.Connection, status: int, headers: Sequence[tuple[str, str]]) -> bytes:

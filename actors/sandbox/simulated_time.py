@@ -31,5 +31,18 @@ class SimulatedTime:
 
     def now_ms(self) -> int:
         """Return the market's time, UTC milliseconds since the epoch."""
-        passed_s = self._clock.now_s() - self._start_s
-        return self._start_ms + math.floor(passed_s * 1000 * self.speed)
+        return self.at_ms(self._clock.now_s())
+
+    def at_ms(self, now_s: float) -> int:
+        """Return the market's time at a moment of the run's clock."""
+        return self._start_ms + math.floor((now_s - self._start_s) * 1000 * self.speed)
+
+    def when_s(self, time_ms: int) -> float:
+        """Return the first moment of the run's clock at which the market's time is `time_ms`."""
+        now_s = self._start_s + (time_ms - self._start_ms) / (1000 * self.speed)
+        # Rounding may have ended just before it; a clock's own steps are coarser than these.
+        step_s = math.ulp(now_s)
+        while self.at_ms(now_s) < time_ms:
+            now_s += step_s
+            step_s *= 2
+        return now_s

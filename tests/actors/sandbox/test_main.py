@@ -11,10 +11,13 @@ from pathlib import Path
 import httpx
 import pytest
 import trio
+from trio_websocket import open_websocket_url
 
 from actors.errors import InvalidRequest
 from actors.sandbox.main import add_arguments, build_exchange, open_default_sandbox, serve
 from actors.sandbox.simulated_time import SimulatedTime
+from actors.sandbox.stream_faults import StreamFault
+from actors.sandbox.testing import wish
 from runtime.core.clock import SystemClock, TrioClock
 
 FIRST_MS = 1_756_684_800_000  # 2025-09-01T00:00:00Z
@@ -111,6 +114,10 @@ async def test_timeframes_go_with_their_files(tmp_path: Path, clock: TrioClock) 
         (("--start", "soon"), "--start must be milliseconds"),
         (("--speed", "0"), "--speed must be above 0"),
         (("--port", "70000"), "--port must be 0 to 65535, was 70000"),
+        (("--markets", "0"), "--markets: there can be 1 to 1000 markets, was 0"),
+        (("--markets", "9", "--replay", "FILE", "--market", "KRW-A"), "goes with no --replay"),
+        (("--fault", "flood:3"), "--fault must be one of cut half_open"),
+        (("--fault", "lose:7"), "--fault lose needs a probability"),
     ],
 )
 async def test_what_cannot_be_meant_is_said(
@@ -151,6 +158,7 @@ async def test_serving_says_where_and_what(
     assert "markets: KRW-A" in err
     assert "market time: 2025-09-01T05:01:00" in err
     assert f"MARKETD_EXCHANGES__UPBIT__REST_URL={url}" in err
+    assert f"MARKETD_EXCHANGES__UPBIT__STREAM_URL=ws{url[4:]}/websocket/v1\n" in err
     async with httpx.AsyncClient() as client:
         response = await client.get(f"{url}/v1/candles/minutes/1?market=KRW-A&count=200")
         assert len(response.json()) == 200
@@ -166,6 +174,33 @@ async def test_the_default_sandbox_is_one_line() -> None:
     async with open_default_sandbox(clock=SystemClock()) as url, httpx.AsyncClient() as client:
         response = await client.get(f"{url}/v1/candles/minutes/1?market=KRW-BTC&count=200")
         assert len(response.json()) == 200
+        async with open_websocket_url(f"ws{url[4:]}/websocket/v1") as stream:
+            await stream.send_message(wish("ticker"))
+            assert b"KRW-BTC" in await stream.get_message()
+
+
+async def test_faults_are_switched_on_by_name(clock: TrioClock) -> None:
+    """Of requests, streams and time, with a seed."""
+    words = ("cut:60", "lose:0.5:KRW-BTC", "garbage:candle", "maintenance:2026-01-02/2026-01-03")
+    options = [part for word in words for part in ("--fault", word)]
+    exchange = build_exchange(parse(*options, "--fault-seed", "4"), clock=clock)
+    faults = exchange.stream_faults
+    assert [len(faults.all_of(fault)) for fault in StreamFault][:2] == [1, 0]
+    assert [switch.code for switch in faults.all_of(StreamFault.LOSE)] == ["KRW-BTC"]
+    assert exchange.faults.strike("candle") is not None
+    assert len(exchange.maintenance.spans) == 1
+
+
+async def test_there_can_be_many_markets(clock: TrioClock) -> None:
+    """For load tests; each with a name and a character of its own."""
+    exchange = build_exchange(parse("--markets", "250"), clock=clock)
+    assert len(exchange.markets) == 250
+    assert list(exchange.markets)[:6] == list(build_exchange(parse(), clock=clock).markets)
+    codes = list(exchange.markets)
+    for code in (codes[6], codes[99], codes[-1]):
+        assert code.startswith("KRW-")
+        answer = exchange.handle("GET", f"/v1/candles/minutes/1?market={code}&count=200", [], "a")
+        assert answer.body.count(b'"trade_price"') == 200
 
 
 def test_reading_arguments_needs_nothing_heavy() -> None:
