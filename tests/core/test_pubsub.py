@@ -7,7 +7,7 @@ import trio
 import trio.testing
 
 from runtime.core.errors import BadSpec
-from runtime.core.pubsub import PubSub, Subscription
+from runtime.core.pubsub import LeftOut, PubSub, Subscription, latest_of_topic
 
 
 async def received(subscription: Subscription, count: int) -> list[object]:
@@ -131,3 +131,54 @@ def test_a_subscription_that_holds_nothing_is_refused() -> None:
         PubSub().subscribe("a", capacity=0),
     ):
         pytest.fail("must not run")
+
+
+async def test_a_newer_event_takes_the_place_of_the_older_one_of_its_key() -> None:
+    """Who pauses gets the present state of each topic, and is told how much is lacking."""
+    pubsub = PubSub()
+    with pubsub.subscribe("a", "b", key=latest_of_topic) as subscription:
+        for number in range(3):
+            pubsub.publish("a", f"a{number}")
+            pubsub.publish("b", f"b{number}")
+
+        assert await received(subscription, 2) == ["a2", "b2"]
+        assert subscription.left_out() == LeftOut(replaced=4, dropped=0)
+        assert subscription.left_out() == LeftOut(0, 0)
+
+        pubsub.publish("b", "b3")
+        pubsub.publish("a", "a3")
+        assert await received(subscription, 2) == ["b3", "a3"]
+
+
+async def test_more_keys_than_there_is_room_for_drop_the_oldest() -> None:
+    """Keys come from outside, so they are bounded as well."""
+    pubsub = PubSub()
+    with pubsub.subscribe("a", capacity=2, key=lambda _, event: event) as subscription:
+        for number in (1, 2, 2, 3):
+            pubsub.publish("a", number)
+
+        assert [subscription.take() for _ in range(3)] == [2, 3, None]
+        assert subscription.left_out() == LeftOut(replaced=1, dropped=1)
+
+
+async def test_one_queue_may_hear_several() -> None:
+    """In the order in which things happen, whoever publishes them."""
+    one, other, queue = PubSub(), PubSub(), Subscription(10)
+    with one.subscribe("a", into=queue), other.subscribe("a", into=queue):
+        one.publish("a", 1)
+        other.publish("a", 2)
+        queue.offer("a", 3)
+        await queue.wait()
+
+        assert await received(queue, 3) == [1, 2, 3]
+    with pytest.raises(trio.EndOfChannel, match=r"^$"):
+        await queue.wait()
+
+
+def test_asking_who_listens_tells_only_who_does() -> None:
+    """So that nobody makes an event for nobody."""
+    pubsub = PubSub()
+    assert not pubsub.has("a")
+    with pubsub.subscribe("a"):
+        assert (pubsub.has("a"), pubsub.has("b")) == (True, False)
+    assert not pubsub.has("a")
