@@ -1,6 +1,7 @@
 """`CacheActor`: what is known of one exchange's markets, and the fetching of what is not.
 
     MarketRouter --GetCandles, GetTickers, …--> CacheActor --ReadStored, WriteStored--> StoreActor
+    FeedActor ------------ LiveCandles, … ----> CacheActor --> table, then subscribers
                                                     |
                                                     +--> ThrottledExchange --> the exchange
 
@@ -13,20 +14,29 @@ Lost when it dies: loads under way (their callers are told) and the counts. The 
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
+from actors.cache_quotes import CacheQuotes, QuoteRequest
 from actors.cache_tables import CachePolicy, CacheTables, candles_key
 from actors.errors import Overloaded
-from actors.exchanges.base import ExchangeAdapter, ExchangeCall
+from actors.exchanges.base import ExchangeAdapter
 from actors.exchanges.clock import ExchangeClock
-from actors.exchanges.throttled import Fetched, ThrottledExchange
+from actors.exchanges.throttled import ThrottledExchange
+from actors.holes import GapLog, InnerReply
 from actors.known import Known
-from actors.loader import LoaderParts, SeriesLoader
+from actors.lessons import Lesson
+from actors.live_desk import LiveDesk
+from actors.live_repairs import LiveRepairs, RepairParts
+from actors.live_saver import LiveSaver
+from actors.loader import SeriesLoader
+from actors.loader_parts import LoaderParts
 from actors.messages import (
+    CandleStreamsBack,
+    CandleStreamsBroke,
     GetCacheCounts,
     GetCandles,
     GetHealth,
@@ -35,25 +45,23 @@ from actors.messages import (
     GetTicker,
     GetTickers,
     GetTrades,
+    LiveCandles,
+    Priority,
+    StoreWrite,
 )
 from actors.queries import CandleQuery, candle_query
-from actors.quote_desk import Quote, QuoteDesk
-from actors.quotes import OrderBook
 from actors.reports import CacheCounts, Health
-from actors.series import Market, Series
+from actors.series import Series
 from runtime.core.actor import Actor
-from runtime.core.message import Request
+from runtime.core.mailbox import Reply
+from runtime.core.message import Event, Request
+from runtime.core.pubsub import PubSub
 from runtime.core.ref import ActorRef
-
-T = TypeVar("T")
 
 # Requests waiting for data at once; beyond it callers are told to come back later.
 WAITING_MAX = 4_096
 # What a series costs in memory beside its rows; measured, rounded up.
 _SERIES_BYTES = 4_096
-# A new listing shows up within this time.
-MARKETS_MAX_AGE_S = 60.0
-_QUOTE_TIMEOUT_S = 20.0
 
 
 class CacheActor(Actor):
@@ -66,6 +74,9 @@ class CacheActor(Actor):
       tables: Where everything known is published.
       exchange_clock: What is known of the exchange's clock.
       policy: How data is kept.
+      events: Where what streams tell of candles is published, under topics of `actors.updates`.
+      heard_s: Returns when the stream of a series was last heard; None if it has none, or if that
+        is broken.
     """
 
     def __init__(
@@ -77,6 +88,8 @@ class CacheActor(Actor):
         tables: CacheTables,
         exchange_clock: ExchangeClock,
         policy: CachePolicy,
+        events: PubSub | None = None,
+        heard_s: Callable[[Series], float | None] = lambda _: None,
     ) -> None:
         self._open_gate = open_gate
         self._adapter = adapter
@@ -88,6 +101,8 @@ class CacheActor(Actor):
         self._loaders: dict[Series, SeriesLoader] = {}
         self._counts: Counter[str] = Counter()
         self._bytes = 0
+        self._events = PubSub() if events is None else events
+        self._heard_s = heard_s
 
     async def on_start(self) -> None:
         """Open the way to the exchange and take over the tables."""
@@ -103,29 +118,33 @@ class CacheActor(Actor):
             policy=self._policy.load,
             publish=self._publish,
             count=self._count,
+            learnt=self._learnt,
         )
-        self._desks = self._open_desks()
+        self._desks = CacheQuotes(
+            self._gate,
+            self._adapter,
+            writer=self._tables.quotes.claim(self.context.name),
+            table=self._tables.quotes,
+            clock=self.context.clock,
+            gather_s=self._policy.load.gather_s,
+            max_age_s=self._policy.quote_max_age_s,
+        )
+        self._open_live()
 
     async def on_stop(self) -> None:
-        """Close the way to the exchange."""
-        await self._opened.aclose()
+        """Store what streams have proven, and close the way to the exchange."""
+        try:
+            await self._saver.save()
+        finally:
+            await self._opened.aclose()
 
     async def handle_call(self, request: Request[Any]) -> object:
         """Take the reply of what may have to be fetched; it is answered when that is there."""
         match request:
             case GetCandles():
-                self._candles(candle_query(request, max_age_s=self._policy.max_age_s))
-            case GetTicker(market=market, max_age_s=max_age_s):
-                self._quotes("ticker", (market,), max_age_s, _first)
-            case GetTickers(markets=markets, max_age_s=max_age_s):
-                self._quotes("ticker", markets, max_age_s, tuple)
-            case GetOrderBook(market=market, max_age_s=max_age_s, depth=depth):
-                self._quotes("orderbook", (market,), max_age_s, partial(_cut, depth))
-            case GetTrades(market=market, count=count, max_age_s=max_age_s):
-                kind = "trades" if count <= _TRADES_PAGE else "trades_max"
-                self._quotes(kind, (market,), max_age_s, partial(_newest, count))
-            case GetMarkets(exchange=exchange):
-                self._desk("markets", (exchange,), MARKETS_MAX_AGE_S, _first)
+                self._candles(candle_query(request, max_age_s=self._usual_age_s(request)))
+            case GetTicker() | GetTickers() | GetOrderBook() | GetTrades() | GetMarkets():
+                self._quotes(request)
             case GetCacheCounts():
                 return self.statistics()
             case GetHealth():
@@ -133,6 +152,18 @@ class CacheActor(Actor):
             case _:
                 return await super().handle_call(request)
         return None
+
+    async def handle_cast(self, event: Event) -> None:
+        """Take what streams tell of candles."""
+        match event:
+            case LiveCandles():
+                self._live.take(event)
+            case CandleStreamsBroke(keys=keys, heard_s=heard_s, reason=reason):
+                self._repairs.broke(keys, heard_s, reason)
+            case CandleStreamsBack(keys=keys):
+                self._repairs.back(keys)
+            case _:
+                await super().handle_cast(event)
 
     def statistics(self) -> CacheCounts:
         """Return what this incarnation has done."""
@@ -146,6 +177,11 @@ class CacheActor(Actor):
             evicted=counts["evicted"],
             bytes=self._bytes,
             waiting=self.context.unanswered,
+            live_rows=counts["live_row"],
+            proven_by_stream=counts["stream"],
+            proven_by_page=counts["page_row"],
+            disagreements=counts["disagreement"],
+            repairs=counts["repair"],
         )
 
     def _health(self) -> Health:
@@ -159,19 +195,41 @@ class CacheActor(Actor):
 
     # -------------------------------------------------------------- candles
 
+    def _usual_age_s(self, request: GetCandles) -> float:
+        """Return how old an answer to `request` may be if it does not say."""
+        series = Series.parse(request.market, request.timeframe)
+        # Who wants closed candles wants those that the stream could not prove as well.
+        usual = request.max_age_s is None and not request.closed
+        if usual and self._live.is_whole(series):
+            # What a stream keeps up to date is as young as can be, however quiet the market is.
+            return math.inf if self._heard_s(series) is not None else self._policy.max_age_s
+        return self._policy.max_age_s
+
     def _candles(self, query: CandleQuery) -> None:
         # Raises UnknownTimeframe before anything waits for a page that cannot be asked for.
         self._adapter.candles(query.series, to_ms=None)
         self._refuse_overload()
-        loader = self._loaders.get(query.series)
-        if loader is None:
-            known = self._tables.candles.get(candles_key(query.series))
-            loader = SeriesLoader(query.series, self._parts, known=known)
-            self._loaders[query.series] = loader
-        loader.add(query, self.context.take_reply())
+        self._start(query, self.context.take_reply(), Priority.ASKED)
+
+    def _ask(self, query: CandleQuery, reply: InnerReply) -> None:
+        self._start(query, reply, Priority.REPAIR)
+
+    def _start(self, query: CandleQuery, reply: Reply | InnerReply, priority: Priority) -> None:
+        loader = self._loader(query.series)
+        loader.add(query, reply, priority=priority)
         if not loader.running:
             loader.running = True
             self.context.nursery.start_soon(self._load, loader)
+
+    def _loader(self, series: Series) -> SeriesLoader:
+        loader = self._loaders.get(series)
+        if loader is None:
+            loader = SeriesLoader(series, self._parts, known=self._look(series))
+            self._loaders[series] = loader
+        return loader
+
+    def _look(self, series: Series) -> Known | None:
+        return self._tables.candles.get(candles_key(series))
 
     async def _load(self, loader: SeriesLoader) -> None:
         await loader.run()
@@ -186,6 +244,10 @@ class CacheActor(Actor):
         before = self._tables.candles.get(key)
         self._bytes += _size(known) - (_size(before) if before is not None else 0)
         self._writer.put(key, known)
+        loader = self._loaders.get(known.series)
+        if loader is not None:
+            loader.history.known = known
+        self._live.closed(before, known)
         self._keep_bound()
 
     def _keep_bound(self) -> None:
@@ -196,6 +258,10 @@ class CacheActor(Actor):
         """Push the series not read for longest out of memory; return False if all are in use."""
         # A load under way would only fetch again what is taken from under it.
         busy = {candles_key(s) for s, loader in self._loaders.items() if loader.running}
+        # Nor may somebody who waits for closed candles be left waiting.
+        busy |= {
+            key for key, _ in self._tables.candles.items() if self._events.has(("closed", *key))
+        }
         key = self._tables.candles.least_recently_used(besides=busy)
         known = None if key is None else self._tables.candles.get(key)
         if key is None or known is None:
@@ -206,54 +272,60 @@ class CacheActor(Actor):
         self._loaders.pop(known.series, None)
         return True
 
-    def _count(self, what: str) -> None:
-        self._counts[what] += 1
+    def _count(self, what: str, times: int = 1) -> None:
+        self._counts[what] += times
+
+    # -------------------------------------------------------------- streams
+
+    def _open_live(self) -> None:
+        load, now_ms = self._policy.load, self._exchange_clock.utc_ms()
+        writer = self._tables.gaps.claim(self.context.name)
+        gaps = GapLog(self._tables.gaps, writer, self._events)
+        gaps.close_left(now_ms)
+        parts = RepairParts(
+            exchange=self._adapter.name,
+            clock=self.context.clock,
+            exchange_clock=self._exchange_clock,
+            events=self._events,
+            settle_s=load.settle_s,
+            look=self._look,
+            everything=lambda: [known for _, known in self._tables.candles.items()],
+            ask=self._ask,
+            state=lambda: self._gate.state,
+            correct=self._correct,
+            count=self._count,
+        )
+        self._repairs = LiveRepairs(parts, gaps, lambda: self._live)
+        self._saver = LiveSaver(
+            look=self._look,
+            history=lambda series: self._loader(series).history,
+            save_s=load.save_s,
+        )
+        self._live = LiveDesk(
+            self._adapter.name,
+            look=self._look,
+            put=self._publish,
+            events=self._events,
+            rows_max=load.rows_max,
+            doubt=self._repairs.doubt,
+            proven=self._saver.proven,
+            count=self._count,
+        )
+        self.context.nursery.start_soon(self._repairs.run)
+        self.context.nursery.start_soon(self._saver.run)
+
+    def _learnt(self, series: Series, lesson: Lesson, before: Known | None) -> None:
+        self._live.learnt(series, lesson, before)
+
+    def _correct(self, write: StoreWrite) -> None:
+        history = self._loader(write.candles.series).history
+        self.context.nursery.start_soon(history.save_live, write)
 
     # -------------------------------------------------------------- quotes
 
-    def _open_desks(self) -> dict[str, QuoteDesk]:
-        rules = self._adapter.rules
-        writer = self._tables.quotes.claim(self.context.name)
-        many, fetchers = rules.tickers_max, _Fetchers(self._gate, self._adapter)
-        return {
-            kind: QuoteDesk(
-                fetch,
-                batch_max=batch_max,
-                writer=writer,
-                table=self._tables.quotes,
-                clock=self.context.clock,
-                gather_s=self._policy.load.gather_s,
-            )
-            for kind, fetch, batch_max in (
-                ("ticker", fetchers.tickers, many),
-                ("orderbook", fetchers.order_books, many),
-                ("trades", partial(fetchers.trades, count=_TRADES_PAGE), 1),
-                ("trades_max", partial(fetchers.trades, count=rules.trades_max), 1),
-                ("markets", fetchers.markets, 1),
-            )
-        }
-
-    def _quotes(
-        self,
-        kind: str,
-        markets: Sequence[str],
-        max_age_s: float | None,
-        compose: Callable[[Sequence[Any]], object],
-    ) -> None:
-        codes = tuple(Market.parse(market).code for market in markets)
-        age_s = self._policy.quote_max_age_s if max_age_s is None else max_age_s
-        self._desk(kind, codes, age_s, compose)
-
-    def _desk(
-        self,
-        kind: str,
-        codes: Sequence[str],
-        max_age_s: float,
-        compose: Callable[[Sequence[Any]], object],
-    ) -> None:
+    def _quotes(self, request: QuoteRequest) -> None:
         self._refuse_overload()
-        desk = self._desks[kind]
-        keys = tuple((kind, code) for code in codes)
+        desk, keys, max_age_s, compose = self._desks.desk(request)
         desk.add(keys, self.context.take_reply(), max_age_s=max_age_s, compose=compose)
         if not desk.running:
             desk.running = True
@@ -266,55 +338,5 @@ class CacheActor(Actor):
             )
 
 
-# Most people want the newest few; a page of this size serves them all from one answer.
-_TRADES_PAGE = 100
-
-
-class _Fetchers:
-    """The exchange's quotes by code, through the gate."""
-
-    def __init__(self, gate: ThrottledExchange, adapter: ExchangeAdapter) -> None:
-        self._gate = gate
-        self._adapter = adapter
-
-    async def tickers(self, codes: Sequence[str]) -> dict[str, Quote]:
-        return _by_code(await self._fetch(self._adapter.tickers(codes)))
-
-    async def order_books(self, codes: Sequence[str]) -> dict[str, Quote]:
-        return _by_code(await self._fetch(self._adapter.order_books(codes)))
-
-    async def trades(self, codes: Sequence[str], *, count: int) -> dict[str, Quote]:
-        (code,) = codes
-        fetched = await self._fetch(self._adapter.trades(code, count=count))
-        return {code: Quote(fetched.value, fetched.sent_s)}
-
-    async def markets(self, codes: Sequence[str]) -> dict[str, Quote]:
-        (code,) = codes
-        fetched = await self._fetch(self._adapter.markets())
-        return {code: Quote(fetched.value, fetched.sent_s)}
-
-    async def _fetch(self, call: ExchangeCall[T]) -> Fetched[T]:
-        return await self._gate.fetch(call, timeout_s=_QUOTE_TIMEOUT_S)
-
-
-def _by_code(fetched: Fetched[tuple[Any, ...]]) -> dict[str, Quote]:
-    return {
-        Market.parse(quote.market).code: Quote(quote, fetched.sent_s) for quote in fetched.value
-    }
-
-
 def _size(known: Known) -> int:
-    return known.candles.nbytes + _SERIES_BYTES
-
-
-def _first(values: Sequence[Any]) -> object:
-    return values[0]
-
-
-def _newest(count: int, values: Sequence[Any]) -> object:
-    return values[0][:count]
-
-
-def _cut(depth: int, values: Sequence[Any]) -> OrderBook:
-    book: OrderBook = values[0]
-    return book.cut(depth)
+    return known.nbytes + _SERIES_BYTES

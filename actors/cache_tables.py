@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from actors.known import Known
 from actors.quote_desk import Quote, QuoteKey
+from actors.reports import GapReport
 from actors.series import Series
 from runtime.core.table import Table
 
@@ -19,12 +20,14 @@ class LoadPolicy:
       gather_s: How long a load waits for others to join before its first page.
       page_timeout_s: How long one page may take, waiting for its permit included.
       rows_max: Most closed candles of one series in memory.
+      save_s: How long what a stream has proven is gathered before it is stored.
     """
 
     settle_s: float = 5.0
     gather_s: float = 0.01
     page_timeout_s: float = 30.0
     rows_max: int = 200
+    save_s: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +53,13 @@ class CacheTables:
     Attributes:
       candles: What memory holds of each series, by market and timeframe as text.
       quotes: Tickers, order books, trades and the list of markets.
+      gaps: The newest gaps of candles, by a number that rises.
     """
 
     def __init__(self, exchange: str) -> None:
         self.candles: Table[tuple[str, str], Known] = Table(f"{exchange} candles")
         self.quotes: Table[QuoteKey, Quote] = Table(f"{exchange} quotes")
+        self.gaps: Table[int, GapReport] = Table(f"{exchange} candle gaps")
 
 
 def candles_key(series: Series) -> tuple[str, str]:

@@ -56,18 +56,22 @@ class Candles:
       volume: Traded size, float64, in the base currency.
       value: Turnover, float64, in the quote currency.
       closed: Whether each candle is proven final, bool. Only the newest can be False.
-      source: The farthest place the answer needed: memory, store, exchange.
+      source: The farthest place the answer needed: live, memory, store, exchange.
       as_of_ms: The exchange's time when the newest part of the answer was observed; 0 if unknown.
       missing: What is not known of the span that was asked for; empty when `complete`.
+      reason: Why it was answered from there, in words.
+      filled: Whether each candle was put in where nobody traded, bool; None if none was asked for.
     """
 
     # Six columns in one slot: an answer from memory is made in a microsecond, and there are many.
     __slots__ = (
         "_as_of_ms",
         "_closed",
+        "_filled",
         "_floats",
         "_missing",
         "_open_time_ms",
+        "_reason",
         "_series",
         "_source",
     )
@@ -82,28 +86,37 @@ class Candles:
         source: Source = "memory",
         as_of_ms: int = 0,
         missing: tuple[Missing, ...] = (),
+        reason: str = "",
+        filled: NDArray[np.bool_] | None = None,
     ) -> None:
         for column in (open_time_ms, *floats, closed):
             column.flags.writeable = False
-        self._set(series, open_time_ms, tuple(floats), closed, source, as_of_ms, missing)
+        if filled is not None:
+            filled.flags.writeable = False
+        columns = tuple(floats)
+        self._set(series, open_time_ms, columns, closed, filled, source, as_of_ms, missing, reason)
 
-    def _set(
+    def _set(  # noqa: PLR0917 - private, and on the way that must take no longer than a microsecond
         self,
         series: Series,
         open_time_ms: NDArray[np.int64],
         floats: tuple[NDArray[np.float64], ...],
         closed: NDArray[np.bool_],
+        filled: NDArray[np.bool_] | None,
         source: Source,
         as_of_ms: int,
         missing: tuple[Missing, ...],
+        reason: str,
     ) -> Self:
         self._series = series
         self._open_time_ms = open_time_ms
         self._floats = floats
         self._closed = closed
+        self._filled = filled
         self._source = source
         self._as_of_ms = as_of_ms
         self._missing = missing
+        self._reason = reason
         return self
 
     @classmethod
@@ -196,6 +209,16 @@ class Candles:
         return self._missing
 
     @property
+    def reason(self) -> str:
+        """Return why it was answered from there, in words; empty if nobody said."""
+        return self._reason
+
+    @property
+    def filled(self) -> NDArray[np.bool_] | None:
+        """Return which candles were put in where nobody traded; None if nobody asked for that."""
+        return self._filled
+
+    @property
     def nbytes(self) -> int:
         """Return the memory the columns take, in bytes."""
         return len(self) * ROW_BYTES
@@ -243,9 +266,11 @@ class Candles:
             self._open_time_ms[start:stop],
             tuple([column[start:stop] for column in self._floats]),
             self._closed[start:stop],
+            None if self._filled is None else self._filled[start:stop],
             self._source,
             self._as_of_ms,
             self._missing,
+            self._reason,
         )
 
     def between(self, start_ms: int, end_ms: int) -> Candles:
@@ -271,6 +296,8 @@ class Candles:
             source=self.source,
             as_of_ms=self.as_of_ms,
             missing=self.missing,
+            reason=self.reason,
+            filled=None if self.filled is None else self.filled[mask],
         )
 
     def merge(self, newer: Candles) -> Candles:
@@ -299,7 +326,12 @@ class Candles:
         return Candles(self.series, times[keep], floats, closed[keep])
 
     def answer(
-        self, *, source: Source, as_of_ms: int = 0, missing: tuple[Missing, ...] = ()
+        self,
+        *,
+        source: Source,
+        as_of_ms: int = 0,
+        missing: tuple[Missing, ...] = (),
+        reason: str = "",
     ) -> Candles:
         """Return the same rows with another provenance, sharing memory."""
         return Candles.__new__(Candles)._set(  # noqa: SLF001 - its own class
@@ -307,9 +339,11 @@ class Candles:
             self._open_time_ms,
             self._floats,
             self._closed,
+            self._filled,
             source,
             as_of_ms,
             missing,
+            reason,
         )
 
     def rows(self) -> list[Candle]:
@@ -322,13 +356,21 @@ class Candles:
         import pandas as pd  # noqa: PLC0415 - heavy and optional
 
         index = pd.to_datetime(self.open_time_ms, unit="ms", utc=True).rename("open_time")
-        columns = dict(zip(FLOAT_COLUMNS, self.floats, strict=True))
-        return pd.DataFrame({**columns, "closed": self.closed}, index=index)
+        return pd.DataFrame(self._table(), index=index)
 
     def to_polars(self) -> pl.DataFrame:
         """Return a polars data frame with a UTC `open_time` column; needs `marketd[polars]`."""
         import polars as pl  # noqa: PLC0415 - heavy and optional
 
         times = pl.Series("open_time", self.open_time_ms).cast(pl.Datetime("ms", "UTC"))
+        return pl.DataFrame({"open_time": times, **self._table()})
+
+    def _table(self) -> dict[str, NDArray[Any]]:
+        """Return all columns but the times, by name."""
         columns = dict(zip(FLOAT_COLUMNS, self.floats, strict=True))
-        return pl.DataFrame({"open_time": times, **columns, "closed": self.closed})
+        flags = {"closed": self.closed}
+        return (
+            {**columns, **flags}
+            if self.filled is None
+            else {**columns, **flags, "filled": self.filled}
+        )

@@ -13,7 +13,8 @@ from actors.candles import Candles
 from actors.coverage import Coverage, Span
 from actors.errors import MarketDataError, StoreUnavailable
 from actors.exchanges.base import CandlePage
-from actors.known import Known, Lesson, from_store, learn
+from actors.known import Known, from_store, learn
+from actors.lessons import Lesson
 from actors.messages import ReadCoverage, ReadStored, StoredCandles, StoreWrite, WriteStored
 from actors.series import Series
 from runtime.core.errors import ActorError
@@ -109,7 +110,7 @@ class SeriesHistory:
         if count == 0 or not span:
             return rows, True
         if known is not None:
-            rows = known.candles.slice(0, known.closed_rows).between(span.start_ms, span.end_ms)
+            rows = known.closed.between(span.start_ms, span.end_ms)
             inside = known.from_ms <= span.start_ms and span.end_ms <= known.proven_ms
             enough = count is not None and len(rows) >= count and span.end_ms <= known.proven_ms
             if inside or enough:
@@ -150,6 +151,17 @@ class SeriesHistory:
         else:
             # What it has just failed to give back it may take, again and again, without end.
             self._unsaved.append(write)
+
+    async def save_live(self, write: StoreWrite) -> bool:
+        """Give the store what a stream has proven; return whether it took it."""
+        try:
+            await self._store.call(WriteStored(write=write), timeout_s=_STORE_TIMEOUT_S)
+        except (MarketDataError, ActorError) as error:
+            _log.debug("%s: live candles could not be stored: %s", self.series, error)
+            return False
+        if self._stored is not None and not self._store_failed:
+            self._stored = self._stored.add(write.proven)
+        return True
 
     async def _fill_memory(self, newest: Span) -> None:
         rows = await self._read_store(newest, self._rows_max, Coverage.of([newest]))

@@ -1,33 +1,35 @@
-"""`Known`: what memory holds of one series, and how a page from the exchange adds to it.
+"""`Known`: what memory holds of one series, and how pages and streams add to it.
 
 All plain functions on immutable values. The actor that owns them publishes each `Known` in a
 table; readers answer themselves from it.
 
-A candle is closed when that is proven, never by the clock alone: by a successor in the same page,
-or by a page that the exchange made long enough after the candle's end. That nothing happened in a
-period takes the second proof: rows may appear late.
+Closed candles are columns; the few after them are plain rows, because a stream changes the newest
+many times a second. The columns of both are made when somebody reads.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from actors.candles import Candles, Missing
+from actors.candles import ROW_BYTES, Candles, Missing
 from actors.coverage import BEGINNING_MS, Coverage, Span
 from actors.exchanges.base import CandlePage
-from actors.messages import StoreWrite
+from actors.exchanges.streams import LiveRow
+from actors.lessons import Lesson
 from actors.queries import CandleQuery
 from actors.quotes import Source
 from actors.series import Series
-from actors.timeframes import Timeframe
 
 _ANSWERS_KEPT = 8
 # What we know of an exchange's clock lags behind it by less: a second because its `Date` has no
 # fractions, and the time an answer travels.
 _CLOCK_LAG_MS = 2_000
+# A page that is older than a stream by more than this was made by a clock that has been set back.
+_SET_BACK_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,29 +37,63 @@ class Known:
     """The newest candles of one series, without a hole, and the open ones after them.
 
     Attributes:
-      candles: Closed rows that open in [from_ms, proven_ms), then the open rows seen last.
-      closed_rows: How many of them are closed.
+      closed: Closed rows that open in [from_ms, proven_ms).
+      open: The open rows seen last, oldest first; all of them open at or after proven_ms.
       from_ms: Where knowledge begins; `BEGINNING_MS` if nothing older exists.
       proven_ms: Where it ends: every time before it is final.
-      asked_s: When the newest page was asked for, on `Clock.now_s`; -inf if never.
-      observed_ms: The exchange's clock when it made that page; 0 if never.
+      asked_s: When the newest page was asked for, or a stream told more, on `Clock.now_s`; -inf if
+        neither ever was.
+      observed_ms: The exchange's clock when it made that; 0 if never.
+      live: Whether a stream has told of the open rows.
     """
 
-    candles: Candles
-    closed_rows: int
+    closed: Candles
+    open: tuple[LiveRow, ...]
     from_ms: int
     proven_ms: int
     asked_s: float = -math.inf
     observed_ms: int = 0
+    live: bool = False
     # Readers mostly ask the same thing again; the answer is as immutable as this is.
     _answers: dict[tuple[int, bool], Candles] = field(
         default_factory=dict, repr=False, compare=False
     )
+    _all: list[Candles] = field(default_factory=list, repr=False, compare=False)
+
+    @property
+    def candles(self) -> Candles:
+        """Return the closed rows, then the open ones."""
+        if not self.open:
+            return self.closed
+        if not self._all:
+            rows = ((*row[:7], False) for row in self.open)
+            self._all.append(self.closed.merge(Candles.from_rows(self.series, rows)))
+        return self._all[0]
+
+    @property
+    def tail(self) -> Candles:
+        """Return the open rows."""
+        return self.candles.slice(len(self.closed), len(self.closed) + len(self.open))
+
+    @property
+    def closed_rows(self) -> int:
+        """Return how many rows are closed."""
+        return len(self.closed)
+
+    @property
+    def nbytes(self) -> int:
+        """Return the memory that the rows take, in bytes."""
+        return (len(self.closed) + len(self.open)) * ROW_BYTES
+
+    @property
+    def reach_ms(self) -> int:
+        """Return when the candle opens up to which everything was seen, though not for the last."""
+        return max(self.proven_ms, self.series.timeframe.floor_ms(self.observed_ms))
 
     @property
     def series(self) -> Series:
         """Return which series this is of."""
-        return self.candles.series
+        return self.closed.series
 
     @property
     def span(self) -> Span:
@@ -102,12 +138,12 @@ class Known:
         """Return the newest `count` rows, or None if memory does not reach so far back."""
         answer = self._answers.get((count, closed))
         if answer is None:
-            rows = self.candles.slice(0, self.closed_rows) if closed else self.candles
+            rows = self.closed if closed else self.candles
             if len(rows) < count and self.from_ms > BEGINNING_MS:
                 return None
             rows = rows.last(count)
             missing = asked_part(self.unsettled(closed=closed), rows, count)
-            answer = rows.answer(source="memory", as_of_ms=self.as_of_ms, missing=missing)
+            answer = self._answer(rows, missing)
             if len(self._answers) < _ANSWERS_KEPT:
                 self._answers[count, closed] = answer
         return answer
@@ -130,10 +166,11 @@ class Known:
             return ()
         seen = Coverage()
         if not closed:
-            opens = self.candles.open_time_ms[self.closed_rows :].tolist()
+            opens = (row.open_time_ms for row in self.open)
             seen = Coverage.of(Span(t, timeframe.shift_ms(t, 1)) for t in opens)
         gaps = seen.gaps(Span(from_ms, reach_ms))
-        return tuple(Missing(gap.start_ms, gap.end_ms, _NOT_SETTLED) for gap in gaps)
+        reason = _NOT_PROVEN if self.live else _NOT_SETTLED
+        return tuple(Missing(gap.start_ms, gap.end_ms, reason) for gap in gaps)
 
     def answer(self, query: CandleQuery, *, now_s: float, now_ms: int) -> Candles | None:
         """Return the answer to `query` if memory alone can give it, else None."""
@@ -152,7 +189,7 @@ class Known:
         return self._window(query, end_ms)
 
     def _window(self, query: CandleQuery, end_ms: int | None) -> Candles | None:
-        rows = self.candles.slice(0, self.closed_rows) if query.closed else self.candles
+        rows = self.closed if query.closed else self.candles
         stop = len(rows) if end_ms is None else int(np.searchsorted(rows.open_time_ms, end_ms))
         if query.count is not None:
             start = max(0, stop - query.count)
@@ -165,7 +202,15 @@ class Known:
         rows = rows.slice(start, max(start, stop))
         missing = self.unsettled(closed=query.closed, start_ms=query.start_ms, end_ms=end_ms)
         missing = asked_part(missing, rows, query.count)
-        return rows.answer(source="memory", as_of_ms=self.as_of_ms, missing=missing)
+        return self._answer(rows, missing)
+
+    def _answer(self, rows: Candles, missing: tuple[Missing, ...]) -> Candles:
+        return rows.answer(
+            source="live" if self.live else "memory",
+            as_of_ms=self.as_of_ms,
+            missing=missing,
+            reason=_KEPT_LIVE if self.live else _IN_MEMORY,
+        )
 
 
 def asked_part(
@@ -182,96 +227,9 @@ def asked_part(
 
 
 _NOT_SETTLED = "ended a moment ago; not final yet"
-
-
-@dataclass(frozen=True, slots=True)
-class Lesson:
-    """What one page proves.
-
-    Attributes:
-      proven: The span of which the page tells everything, for good; empty if it proves nothing.
-      closed: Its rows in that span, now closed.
-      open: Its rows after that span.
-    """
-
-    proven: Span
-    closed: Candles
-    open: Candles
-
-    @property
-    def write(self) -> StoreWrite | None:
-        """Return what is worth keeping, or None."""
-        return StoreWrite(self.closed, self.proven) if self.proven else None
-
-
-def read_page(
-    page: CandlePage,
-    *,
-    settle_ms: int,
-    oldest_ms: int,
-    older: Coverage,
-    known: Known | None = None,
-) -> Lesson:
-    """Return what `page` proves.
-
-    Args:
-      page: One page as the exchange sent it.
-      settle_ms: How long after a period's end its absence, or its last value, can be believed.
-      oldest_ms: Before this time the exchange keeps nothing, so that a page that ends early
-        proves nothing there; `BEGINNING_MS` if it keeps everything.
-      older: What is proven so far. A page that says "nothing older exists" is not asked about what
-        is known, and where it contradicts that, this part of it is not believed.
-      known: What memory holds, whose rows it could contradict.
-    """
-    rows = page.candles
-    timeframe = rows.series.timeframe
-    times = rows.open_time_ms
-    settled_ms = timeframe.floor_ms(page.observed_ms - settle_ms)
-    limit_ms = page.to_ms
-    if limit_ms is None:
-        limit_ms = timeframe.shift_ms(timeframe.floor_ms(page.observed_ms), 1)
-    first_ms = int(times[0]) if len(times) else limit_ms
-    start_ms = first_ms
-    if not page.full:
-        # The beginning is no opening time of a week; it stands for "as far back as time goes".
-        edge_ms = timeframe.ceil_ms(oldest_ms) if oldest_ms > BEGINNING_MS else BEGINNING_MS
-        start_ms = _empty_from(min(first_ms, edge_ms), first_ms, older, known)
-    end_ms = _follow_successors(times.tolist(), timeframe, max(start_ms, min(limit_ms, settled_ms)))
-    proven = Span(start_ms, end_ms)
-    split = int(np.searchsorted(times, end_ms))
-    closed = rows.slice(0, split)
-    return Lesson(proven, _closed(closed), rows.slice(split, len(rows)))
-
-
-def _empty_from(edge_ms: int, first_ms: int, older: Coverage, known: Known | None) -> int:
-    """Return from where on it is proven that nothing opened before `first_ms`.
-
-    A page that ends early says so of all times since `edge_ms`. But what is known already stays as
-    it is: the page might be short because the exchange is not itself, and the rows would be lost.
-    """
-    gaps = older.gaps(Span(edge_ms, first_ms))
-    if len(gaps) != 1 or gaps[0].end_ms < first_ms:
-        # All is known, or something older is known with a hole after it, which the page denies.
-        return first_ms
-    (gap,) = gaps
-    if known is not None and len(known.candles.between(edge_ms, first_ms)):
-        return first_ms
-    return gap.start_ms
-
-
-def _follow_successors(times: list[int], timeframe: Timeframe, reach_ms: int) -> int:
-    """Return how far rows follow each other without a hole from `reach_ms`, the last one excepted.
-
-    A row with a successor in the same page is final; the last row has none.
-    """
-    known = set(times[:-1])
-    while reach_ms in known:
-        reach_ms = timeframe.shift_ms(reach_ms, 1)
-    return reach_ms
-
-
-def _closed(rows: Candles) -> Candles:
-    return Candles(rows.series, rows.open_time_ms, rows.floats, np.ones(len(rows), dtype=np.bool_))
+_NOT_PROVEN = "told by the stream, and not proven to be final yet"
+_IN_MEMORY = "memory has it, and it is young enough"
+_KEPT_LIVE = "the stream keeps it up to date"
 
 
 def learn(
@@ -286,28 +244,42 @@ def learn(
       asked_s: When it was asked for, on `Clock.now_s`.
       rows_max: Bound on closed rows.
     """
+    before = known
     if known is None or _is_set_back(known, page) or lesson.proven.start_ms > known.proven_ms:
         # Nothing before, or a hole between: only what comes after the hole is the newest. Or the
         # exchange's clock was set back, as when a rehearsal begins anew: what memory holds of its
         # future must not be told.
-        known = _known(lesson.closed, lesson.open, lesson.proven)
+        known = _known(lesson.closed, (), lesson.proven)
     elif lesson.proven and lesson.proven.end_ms >= known.from_ms:
-        closed = known.candles.slice(0, known.closed_rows).merge(lesson.closed)
         span = Span(
             min(known.from_ms, lesson.proven.start_ms), max(known.proven_ms, lesson.proven.end_ms)
         )
         known = replace(
-            _known(closed, _after(known, span.end_ms), span),
+            _known(known.closed.merge(lesson.closed), _after(known.open, span.end_ms), span),
             asked_s=known.asked_s,
             observed_ms=known.observed_ms,
+            live=known.live,
         )
     if page.to_ms is None:
-        closed = known.candles.slice(0, known.closed_rows)
-        tail = lesson.open.between(known.proven_ms, FOREVER_MS)
-        known = replace(
-            _known(closed, tail, known.span), asked_s=asked_s, observed_ms=page.observed_ms
-        )
+        known = _with_newest(known, before, page, lesson, asked_s)
     return _trim(known, rows_max)
+
+
+def _with_newest(
+    known: Known, before: Known | None, page: CandlePage, lesson: Lesson, asked_s: float
+) -> Known:
+    """Return `known` with the open rows of the newest page, and of the stream if it told more."""
+    tail = _after(as_rows(lesson.open), known.proven_ms)
+    live = before is not None and before.live and not _is_set_back(before, page)
+    if live and before is not None and page.observed_ms > before.observed_ms - _SET_BACK_MS:
+        # A page may be older than what the stream told while it was on its way.
+        tail = _fuller(tail, _after(before.open, known.proven_ms))
+        asked_s = max(asked_s, before.asked_s)
+        observed_ms = max(page.observed_ms, before.observed_ms)
+    else:
+        live, observed_ms = False, page.observed_ms
+    fresh = _known(known.closed, tail, known.span)
+    return replace(fresh, asked_s=asked_s, observed_ms=observed_ms, live=live)
 
 
 def _is_set_back(known: Known, page: CandlePage) -> bool:
@@ -321,20 +293,76 @@ FOREVER_MS = 1 << 62
 
 def from_store(candles: Candles, span: Span, *, rows_max: int) -> Known:
     """Return what memory holds after the newest proven `span` was read from the store."""
-    return _trim(_known(candles, Candles.empty(candles.series), span), rows_max)
+    return _trim(_known(candles, (), span), rows_max)
 
 
-def _known(closed: Candles, open_rows: Candles, span: Span) -> Known:
+def with_row(known: Known, row: LiveRow, *, received_s: float) -> Known:
+    """Return `known` after a stream told `row`, which nothing lies unseen before.
+
+    Costs the same however many candles there are.
+    """
+    rows = known.open
+    if row.open_time_ms >= known.proven_ms:
+        if rows and rows[-1].open_time_ms == row.open_time_ms:
+            if row.volume > rows[-1].volume:
+                rows = (*rows[:-1], row)
+        elif not rows or rows[-1].open_time_ms < row.open_time_ms:
+            rows = (*rows, row)
+        else:
+            rows = _fuller(rows, (row,))
     return Known(
-        candles=closed.merge(open_rows),
-        closed_rows=len(closed),
-        from_ms=span.start_ms,
-        proven_ms=span.end_ms,
+        known.closed,
+        rows,
+        known.from_ms,
+        known.proven_ms,
+        max(known.asked_s, received_s),
+        max(known.observed_ms, row.made_ms),
+        True,
     )
 
 
-def _after(known: Known, time_ms: int) -> Candles:
-    return known.candles.slice(known.closed_rows, len(known.candles)).between(time_ms, FOREVER_MS)
+def with_final(known: Known, rows: Iterable[LiveRow], reach_ms: int, *, rows_max: int) -> Known:
+    """Return `known` after it was proven that `rows`, and no others, open before `reach_ms`.
+
+    Args:
+      known: What memory held.
+      rows: All that open in [known.proven_ms, reach_ms), final, oldest first.
+      reach_ms: Up to where that is proven.
+      rows_max: Bound on closed rows.
+    """
+    added = Candles.from_rows(known.series, [(*row[:7], True) for row in rows])
+    made = replace(
+        known,
+        closed=known.closed.merge(added),
+        open=_after(known.open, reach_ms),
+        proven_ms=reach_ms,
+        _answers={},
+        _all=[],
+    )
+    return _trim(made, rows_max)
+
+
+def as_rows(candles: Candles) -> tuple[LiveRow, ...]:
+    """Return candles as rows of which it is not known when they were made."""
+    return tuple([LiveRow(*row[:7], 0) for row in candles.rows()])
+
+
+def _known(closed: Candles, open_rows: tuple[LiveRow, ...], span: Span) -> Known:
+    return Known(closed, open_rows, span.start_ms, span.end_ms)
+
+
+def _after(rows: Sequence[LiveRow], time_ms: int) -> tuple[LiveRow, ...]:
+    return tuple([row for row in rows if row.open_time_ms >= time_ms])
+
+
+def _fuller(rows: Iterable[LiveRow], others: Iterable[LiveRow]) -> tuple[LiveRow, ...]:
+    """Return the rows of both; of one candle the row with more volume, which is the later one."""
+    merged = {row.open_time_ms: row for row in rows}
+    for row in others:
+        held = merged.get(row.open_time_ms)
+        if held is None or row.volume > held.volume:
+            merged[row.open_time_ms] = row
+    return tuple([merged[open_ms] for open_ms in sorted(merged)])
 
 
 def _trim(known: Known, rows_max: int) -> Known:
@@ -342,15 +370,8 @@ def _trim(known: Known, rows_max: int) -> Known:
     if surplus <= 0:
         return known
     # Copied: a slice would keep the whole of what it was cut from in memory.
-    keep = np.arange(len(known.candles)) >= surplus
-    candles = known.candles.take(keep)
-    return replace(
-        known,
-        candles=candles,
-        closed_rows=rows_max,
-        from_ms=int(candles.open_time_ms[0]),
-        _answers={},
-    )
+    closed = known.closed.take(np.arange(known.closed_rows) >= surplus)
+    return replace(known, closed=closed, from_ms=int(closed.open_time_ms[0]), _answers={}, _all=[])
 
 
 def with_source(candles: Candles, source: Source, missing: tuple[Missing, ...]) -> Candles:

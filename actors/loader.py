@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
 
 import trio
 
-from actors.cache_tables import LoadPolicy
 from actors.candles import Candles, Missing
 from actors.coverage import BEGINNING_MS, Coverage, Span
 from actors.errors import (
@@ -26,19 +25,19 @@ from actors.errors import (
     MarketDataError,
     Overloaded,
 )
-from actors.exchanges.base import CandlePage, ExchangeAdapter, ExchangeCall
-from actors.exchanges.clock import ExchangeClock
-from actors.exchanges.throttled import ThrottledExchange
+from actors.exchanges.base import CandlePage, ExchangeCall
 from actors.history import SeriesHistory, StoreLeft
-from actors.known import FOREVER_MS, Known, asked_part, read_page
+from actors.holes import InnerReply
+from actors.known import FOREVER_MS, Known, asked_part
+from actors.lessons import read_page
+from actors.loader_parts import LoaderParts, PageWanted, Waiter
+from actors.messages import Priority
 from actors.queries import CandleQuery, check_periods
 from actors.quotes import Source
 from actors.series import Series
 from actors.timeframes import format_time_ms
-from runtime.core.clock import Clock
 from runtime.core.errors import ActorError
 from runtime.core.mailbox import Reply
-from runtime.core.ref import ActorRef
 
 _log = logging.getLogger("marketd.cache")
 
@@ -47,47 +46,6 @@ _FRUITLESS_MAX = 4
 _FRUITLESS_WAIT_S = 0.25
 # What a bot calls now may be the future by the exchange's clock, by no more than this.
 _SKEW_MS = 5_000
-
-
-@dataclass(frozen=True, slots=True)
-class PageWanted:
-    """A page somebody lacks: the rows before `to_ms`, or the newest ones."""
-
-    to_ms: int | None
-
-
-@dataclass(slots=True, eq=False)
-class _Waiter:
-    query: CandleQuery
-    reply: Reply
-    asked_s: float
-    source: Source = "memory"
-    lacks_page: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class LoaderParts:
-    """What the loaders of one exchange share.
-
-    Attributes:
-      gate: The way to the exchange.
-      adapter: Its language.
-      store: Where final candles are kept.
-      clock: Our clock.
-      exchange_clock: What we know of the exchange's.
-      policy: How candles are loaded.
-      publish: Takes what memory now holds of a series.
-      count: Takes the source of each answer, `failure` for an error, `page` for each page.
-    """
-
-    gate: ThrottledExchange
-    adapter: ExchangeAdapter
-    store: ActorRef
-    clock: Clock
-    exchange_clock: ExchangeClock
-    policy: LoadPolicy
-    publish: Callable[[Known], None]
-    count: Callable[[str], None]
 
 
 class SeriesLoader:
@@ -111,10 +69,12 @@ class SeriesLoader:
             rows_max=parts.policy.rows_max,
             publish=parts.publish,
         )
-        self._waiters: list[_Waiter] = []
+        self._waiters: list[Waiter] = []
         self._joined = trio.Event()
         self._fruitless = 0
         self._wanted = PageWanted(None)
+        # When the newest page was sent for, on `Clock.now_s`.
+        self._paged_s = -math.inf
         self.running = False
 
     @property
@@ -122,9 +82,20 @@ class SeriesLoader:
         """Return whether nothing at all is known of the series."""
         return self._history.is_blank
 
-    def add(self, query: CandleQuery, reply: Reply) -> None:
+    @property
+    def history(self) -> SeriesHistory:
+        """Return what is final of the series."""
+        return self._history
+
+    def add(
+        self,
+        query: CandleQuery,
+        reply: Reply | InnerReply,
+        *,
+        priority: Priority = Priority.ASKED,
+    ) -> None:
         """Let `reply` be answered by this load."""
-        self._waiters.append(_Waiter(query, reply, self._parts.clock.now_s()))
+        self._waiters.append(Waiter(query, reply, self._parts.clock.now_s(), priority))
         self._joined.set()
 
     async def run(self) -> None:
@@ -174,7 +145,7 @@ class SeriesLoader:
                 return max(wanted, key=_newness)
         return None
 
-    async def _try(self, waiter: _Waiter) -> PageWanted | None:
+    async def _try(self, waiter: Waiter) -> PageWanted | None:
         if waiter.reply.abandoned:
             self._waiters.remove(waiter)
             return None
@@ -191,7 +162,7 @@ class SeriesLoader:
         self._finish(waiter, step)
         return None
 
-    def _finish(self, waiter: _Waiter, answer: Candles | Exception) -> None:
+    def _finish(self, waiter: Waiter, answer: Candles | Exception) -> None:
         self._waiters.remove(waiter)
         if isinstance(answer, Candles):
             self._parts.count(answer.source)
@@ -201,7 +172,7 @@ class SeriesLoader:
             # A copy each: a raised exception collects the traceback of whoever raised it.
             waiter.reply.fail(copy.copy(answer))
 
-    async def _step(self, waiter: _Waiter) -> Candles | PageWanted:
+    async def _step(self, waiter: Waiter) -> Candles | PageWanted:
         """Return the answer for one waiter, or the page that it lacks first."""
         query, known = waiter.query, self._history.known
         end_ms, coverage = query.end_ms, self._history.coverage()
@@ -214,7 +185,7 @@ class SeriesLoader:
             start_ms = query.start_ms
             unsettled = known.unsettled(closed=query.closed, start_ms=start_ms, end_ms=end_ms)
             if not query.closed:
-                tail = known.candles.slice(known.closed_rows, len(known.candles))
+                tail = known.tail
             limit_ms = FOREVER_MS if end_ms is None else end_ms
             tail = tail.between(start_ms or BEGINNING_MS, limit_ms)
             top_ms = min(known.proven_ms, limit_ms)
@@ -229,10 +200,15 @@ class SeriesLoader:
             answer = answer.last(query.count)
         missing = asked_part((*missing, *unsettled), answer, query.count)
         as_of_ms = known.as_of_ms if known is not None else 0
-        return answer.answer(source=waiter.source, as_of_ms=as_of_ms, missing=missing)
+        return answer.answer(
+            source=waiter.source,
+            as_of_ms=as_of_ms,
+            missing=missing,
+            reason=_REASONS[waiter.source],
+        )
 
     async def _older(
-        self, waiter: _Waiter, coverage: Coverage, top_ms: int, tail_rows: int
+        self, waiter: Waiter, coverage: Coverage, top_ms: int, tail_rows: int
     ) -> tuple[Candles, tuple[Missing, ...]] | PageWanted:
         """Return the final rows before `top_ms` that are wanted, or the page that is lacking."""
         query, oldest_ms = waiter.query, self._oldest_ms()
@@ -263,9 +239,17 @@ class SeriesLoader:
         settled_ms = self._timeframe.floor_ms(now_ms - round(self._policy.settle_s * 1000))
         return end_ms > settled_ms and coverage.reach_back_ms(end_ms) == end_ms
 
-    def _is_fresh(self, waiter: _Waiter, known: Known) -> bool:
+    def _is_fresh(self, waiter: Waiter, known: Known) -> bool:
         # Measured from when the caller asked: what was fetched while it waited is fresh for it.
-        now_ms = self._parts.exchange_clock.utc_ms()
+        if not waiter.query.max_age_s:
+            # Who wants the exchange to be asked is not served by a stream, however young it is.
+            return self._paged_s >= waiter.asked_s
+        now_ms, timeframe = self._parts.exchange_clock.utc_ms(), self._timeframe
+        if waiter.query.closed and known.live:
+            # A stream is always young, but may be unable to prove what a page could.
+            settled_ms = timeframe.floor_ms(now_ms - round(self._policy.settle_s * 1000))
+            if known.proven_ms < min(settled_ms, waiter.query.end_ms or FOREVER_MS):
+                return False
         return known.is_fresh(waiter.query, now_s=waiter.asked_s, now_ms=now_ms)
 
     def _check_times(self, query: CandleQuery, known: Known) -> None:
@@ -292,7 +276,7 @@ class SeriesLoader:
         reason = f"{self.series.market.exchange} no longer has {self._timeframe.value} so far back"
         return tuple(Missing(gap.start_ms, gap.end_ms, reason) for gap in gaps)
 
-    async def _read(self, waiter: _Waiter, span: Span, count: int | None) -> Candles:
+    async def _read(self, waiter: Waiter, span: Span, count: int | None) -> Candles:
         rows, from_memory = await self._history.read(span, count)
         if not from_memory and waiter.source == "memory":
             waiter.source = "store"
@@ -308,20 +292,26 @@ class SeriesLoader:
         """
         self._wanted = wanted
         fetched = await self._parts.gate.fetch(
-            self._call(), latest=self._call, timeout_s=self._policy.page_timeout_s
+            self._call(),
+            latest=self._call,
+            priority=min((each.priority for each in self._waiters), default=Priority.ASKED),
+            timeout_s=self._policy.page_timeout_s,
         )
         page = fetched.value
+        if page.to_ms is None:
+            self._paged_s = fetched.sent_s
         self._parts.count("page")
         self._refuse_foresight(page)
-        before = self._history.coverage()
+        before, held = self._history.coverage(), self._history.known
         lesson = read_page(
             page,
             settle_ms=round(self._policy.settle_s * 1000),
             oldest_ms=self._oldest_ms(),
             older=before,
-            known=self._history.known,
+            known=held,
         )
         self._history.learn(page, lesson, asked_s=fetched.sent_s)
+        self._parts.learnt(self.series, lesson, held)
         await self._history.save(lesson)
         if page.to_ms is not None and self._history.coverage() == before:
             await self._nothing_learnt(page.to_ms)
@@ -370,7 +360,7 @@ class SeriesLoader:
                     answer = refusal
             self._finish(waiter, answer)
 
-    async def _what_there_is(self, waiter: _Waiter, reason: str) -> Candles:
+    async def _what_there_is(self, waiter: Waiter, reason: str) -> Candles:
         query, known, timeframe = waiter.query, self._history.known, self._timeframe
         waiter.source = "memory"
         top_ms, start_ms = query.end_ms, query.start_ms or BEGINNING_MS
@@ -383,7 +373,7 @@ class SeriesLoader:
                 check_periods(self.series, start_ms, top_ms)
         rows = await self._read(waiter, Span(min(start_ms, top_ms), top_ms), query.count)
         if known is not None and not query.closed:
-            tail = known.candles.slice(known.closed_rows, len(known.candles))
+            tail = known.tail
             rows = rows.merge(tail.between(start_ms, top_ms))
         if query.count is not None:
             rows = rows.last(query.count)
@@ -393,7 +383,16 @@ class SeriesLoader:
             source=waiter.source,
             as_of_ms=known.as_of_ms if known is not None else 0,
             missing=asked_part(missing, rows, query.count),
+            reason="the exchange does not answer, and what there is was to do",
         )
+
+
+_REASONS: dict[Source, str] = {
+    "live": "the stream keeps it up to date",
+    "memory": "memory has it by now, because somebody else asked",
+    "store": "memory does not reach so far back, but the database does",
+    "exchange": "neither memory nor the database had all of it fresh enough",
+}
 
 
 def _newness(page: PageWanted) -> int:

@@ -23,6 +23,7 @@ from actors.reports import (
     StoreStatistics,
     StreamReport,
 )
+from actors.updates import Subscribed, Unsubscribed
 from runtime.core.message import Event, Request
 
 if TYPE_CHECKING:
@@ -180,16 +181,6 @@ METHODS: dict[str, type[Request[Any]]] = {
 }
 
 
-class Subscribed(msgspec.Struct, frozen=True, kw_only=True):
-    """A subscription has begun.
-
-    Attributes:
-      subscription: Its number on this connection; every update carries it.
-    """
-
-    subscription: int
-
-
 class Subscribe(Request[Subscribed], frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Be told as it happens. What is known already comes first.
 
@@ -199,11 +190,11 @@ class Subscribe(Request[Subscribed], frozen=True, kw_only=True, forbid_unknown_f
       timeframe: Of candles.
       closed: Only candles that are proven final, each once.
       depth: Levels of an order book a side, 1 to 30.
-      keep: `latest`: who does not read in time gets the newest of each market, and is told how many
-        were replaced. `every`: gets all, up to `capacity`, and is told how many of the oldest were
-        dropped. What happens once (trades, closed candles, gaps) cannot be replaced: for these
-        `latest` is refused. `auto` takes what suits the kind.
-      capacity: Most updates kept for a reader, 1 to 100000.
+      keep: `latest`: who does not read in time gets the newest of each market (of candles: of each
+        candle), and is told how many were replaced. `every`: gets all, up to `capacity`, and is
+        told how many of the oldest were dropped. What happens once (trades, closed candles, gaps)
+        cannot be replaced: for these `latest` is refused. `auto` takes what suits the kind.
+      capacity: Most updates kept for a reader, 1 to 100000; at least one for each market is.
     """
 
     kind: Literal["ticker", "trades", "orderbook", "candles", "gaps", "health"]
@@ -215,7 +206,7 @@ class Subscribe(Request[Subscribed], frozen=True, kw_only=True, forbid_unknown_f
     capacity: int = 1_000
 
 
-class Unsubscribe(Request[None], frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Unsubscribe(Request[Unsubscribed], frozen=True, kw_only=True, forbid_unknown_fields=True):
     """End a subscription of this connection.
 
     Attributes:

@@ -71,6 +71,11 @@ class CacheCounts(msgspec.Struct, frozen=True, kw_only=True):
       evicted: Series pushed out of memory by the bound.
       bytes: Memory the candles take, in bytes.
       waiting: Requests waiting for data now.
+      live_rows: Rows of streams that told something new.
+      proven_by_stream: Candles that streams proved final.
+      proven_by_page: Candles of streamed series that a page proved final, or confirmed.
+      disagreements: Times that a stream and the exchange's own rows differed.
+      repairs: Times that the exchange was asked because of a stream, not of a bot.
     """
 
     memory_answers: int
@@ -81,6 +86,11 @@ class CacheCounts(msgspec.Struct, frozen=True, kw_only=True):
     evicted: int
     bytes: int
     waiting: int
+    live_rows: int = 0
+    proven_by_stream: int = 0
+    proven_by_page: int = 0
+    disagreements: int = 0
+    repairs: int = 0
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,6 +17,26 @@ Topic: TypeAlias = tuple[str, str, str]
 (every change), `closed` (candles once they are final), `gaps`, `health` (which has no market)."""
 
 
+class Subscribed(msgspec.Struct, frozen=True, kw_only=True):
+    """A subscription has begun.
+
+    Attributes:
+      subscription: Its number on this connection; every update carries it.
+    """
+
+    subscription: int
+
+
+class Unsubscribed(msgspec.Struct, frozen=True, kw_only=True):
+    """A subscription has ended: no update of it follows.
+
+    Attributes:
+      subscription: Its number.
+    """
+
+    subscription: int
+
+
 class TickerUpdate(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="ticker"):
     """A market's state has changed.
 
@@ -95,15 +115,18 @@ class HealthUpdate(msgspec.Struct, frozen=True, kw_only=True, tag_field="event",
 
 
 class Missed(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="missed"):
-    """Updates were left out before the next one, because they were not read in time.
+    """Updates were left out before the next one.
 
     Attributes:
-      count: How many.
-      why: `replaced` by newer ones of the same market, as the subscription wants it; or `dropped`.
+      count: How many; None if nobody can tell, because there was no runtime to count them.
+      why: `replaced` by newer ones of the same market (of a candle: of the same candle), as the
+        subscription wants it; `dropped`, the oldest, because they were not read in time;
+        `reconnected`: the client lost its runtime and found it, or another one, again. What is
+        known then comes first, as when the subscription began.
     """
 
-    count: int
-    why: Literal["replaced", "dropped"]
+    count: int | None
+    why: Literal["replaced", "dropped", "reconnected"]
 
 
 MarketUpdate: TypeAlias = (

@@ -228,3 +228,46 @@ def test_a_cached_candle_takes_at_most_80_bytes() -> None:
         == 200 * ROW_BYTES
         == sum(column.nbytes for column in (made.open_time_ms, *made.floats, made.closed))
     )
+
+
+def test_why_and_what_was_filled_in_stay_with_every_part() -> None:
+    """A part of an answer is an answer."""
+    made = candles(row(1), row(2), row(3))
+    marked = Candles(
+        SERIES,
+        made.open_time_ms,
+        made.floats,
+        made.closed,
+        reason="because",
+        filled=np.array([False, True, False]),
+    )
+    parts = {
+        "slice": marked.slice(1, 3),
+        "between": marked.between(2 * MINUTE_MS, 4 * MINUTE_MS),
+        "last": marked.last(2),
+        "take": marked.take(np.array([False, True, True])),
+        "closed": marked.last(2).closed_only(),
+    }
+    for name, part in parts.items():
+        assert part.reason == "because", name
+        assert part.filled is not None, name
+        assert part.filled.tolist() == [True, False], name
+    answered = marked.answer(source="live", reason="another")
+    assert (answered.source, answered.reason, answered.filled) == ("live", "another", marked.filled)
+    assert marked.filled is not None
+    with pytest.raises(ValueError, match="read-only"):
+        marked.filled[0] = True
+
+
+def test_tables_have_a_column_for_what_was_filled_in_only_if_that_was_asked_for() -> None:
+    """Code that never heard of it finds the columns it knows."""
+    made = candles(row(1), row(2))
+    marked = Candles(
+        SERIES, made.open_time_ms, made.floats, made.closed, filled=np.array([False, True])
+    )
+
+    assert "filled" not in made.to_pandas().columns
+    assert marked.to_pandas()["filled"].tolist() == [False, True]
+    assert marked.to_polars()["filled"].to_list() == [False, True]
+    assert marked.rows() == made.rows()
+    assert made.filled is None

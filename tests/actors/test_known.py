@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from actors.candles import Candle, Candles
 from actors.coverage import BEGINNING_MS, Coverage, Span
 from actors.exchanges.base import CandlePage
-from actors.known import Known, Lesson, learn, read_page
+from actors.known import Known, learn
+from actors.lessons import Lesson, read_page
 from actors.queries import CandleQuery
 from actors.series import Market, Series
 from actors.timeframes import Timeframe

@@ -7,7 +7,8 @@ import pytest
 from actors.candles import Candles
 from actors.coverage import BEGINNING_MS, Coverage, Span
 from actors.exchanges.base import CandlePage
-from actors.known import Known, Lesson, from_store, learn, read_page
+from actors.known import Known, from_store, learn
+from actors.lessons import Lesson, read_page
 from actors.queries import CandleQuery
 from actors.series import Series
 from runtime.testing import NEW_YEAR_MS
