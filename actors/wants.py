@@ -23,6 +23,7 @@ class Wants:
     """The wishes for streams of one exchange.
 
     Bound: `STREAMS_MAX` streams; one more is refused to a bot with `Overloaded`, and not leased.
+    What bots hold goes first: where there is no room for both, all leases end.
     """
 
     def __init__(self) -> None:
@@ -43,8 +44,12 @@ class Wants:
         """
         if len(self._held.keys() | streams.keys()) > STREAMS_MAX:
             raise Overloaded(f"more than {STREAMS_MAX} streams cannot be kept at once")
+        # The caller may change its own while it is held.
+        streams = dict(streams)
         for key, depth in streams.items():
             self._held.setdefault(key, []).append(depth)
+        if len(self._held.keys() | self._leased.keys()) > STREAMS_MAX:
+            self._leased.clear()
         self._wake()
         try:
             yield
