@@ -1,31 +1,35 @@
 """`MarketRouter`: the one door for every question about markets. Plain code, in the caller's task.
 
-    caller --> MarketRouter --> Table read: answered at once
-                           +--> CacheActor.call: what memory cannot answer
+    caller --> MarketRouter --> Table read: answered at once, from memory or from a stream
+                           +--> CacheActor.call: what takes a request, or the store
 
-Reads never queue: what is known is read straight from the tables that the CacheActors publish, and
-only the rest becomes a message.
+Reads never queue: what is known is read straight from the tables that the CacheActors and the
+FeedActors publish, and only the rest becomes a message. Which channel answers is decided in
+`actors.channels`; every answer says where it came from and why.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from actors.cache_tables import CachePolicy, CacheTables
+import msgspec
+
 from actors.candles import Candles
+from actors.doors import ExchangeDoor
 from actors.errors import InvalidRequest, MarketDataError
-from actors.exchanges.clock import ExchangeClock
+from actors.filling import fill_flat
 from actors.messages import (
     GetCache,
     GetCacheCounts,
     GetCandles,
+    GetGaps,
     GetHealth,
     GetLimits,
     GetMarkets,
     GetOrderBook,
     GetStoreStatistics,
+    GetStreams,
     GetTicker,
     GetTickers,
     GetTrades,
@@ -40,14 +44,17 @@ from actors.queries import (
     check_age,
     check_count,
 )
-from actors.quotes import MarketInfo, OrderBook, Ticker, Trade
+from actors.quote_reader import QuoteReader, QuoteRequest
+from actors.quotes import MarketInfo, OrderBook, Ticker, Trades
 from actors.reports import (
     CacheCounts,
     CacheReport,
+    GapReport,
     GroupLimits,
     Health,
     SeriesReport,
     StoreStatistics,
+    StreamReport,
 )
 from actors.series import Market
 from runtime.core.clock import Clock
@@ -56,27 +63,7 @@ from runtime.core.message import Request
 from runtime.core.ref import ActorRef
 
 _OWN_TIMEOUT_S = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class ExchangeDoor:
-    """What the router needs of one exchange.
-
-    Attributes:
-      name: The exchange.
-      cache: Its CacheActor.
-      limiter: Its RateLimiterActor.
-      tables: What the CacheActor publishes.
-      exchange_clock: What is known of the exchange's clock.
-      policy: How its data is kept.
-    """
-
-    name: str
-    cache: ActorRef
-    limiter: ActorRef
-    tables: CacheTables
-    exchange_clock: ExchangeClock
-    policy: CachePolicy
+GAPS_MAX = 1_000
 
 
 class MarketRouter:
@@ -92,23 +79,26 @@ class MarketRouter:
         self._doors = {door.name: door for door in doors}
         self._store = store
         self._clock = clock
+        self._quotes = {door.name: QuoteReader(door, clock) for door in doors}
         self._memory_answers = 0
         # What memory may have, and how to look.
         self._lookers: dict[type, Callable[[Any], object | None]] = {
             GetCandles: self._look_for_candles,
-            GetTicker: self._look_for_ticker,
-            GetOrderBook: self._look_for_book,
-            GetTrades: self._look_for_trades,
+            GetTicker: self._look_for_quote,
+            GetOrderBook: self._look_for_quote,
+            GetTrades: self._look_for_quote,
         }
         self._askers: dict[type, Callable[[Any, float], Awaitable[Any]]] = {
-            GetCandles: self._ask_cache,
-            GetTicker: self._ask_cache,
+            GetCandles: self._candles,
+            GetTicker: self._quote,
             GetTickers: self._tickers,
-            GetOrderBook: self._ask_cache,
-            GetTrades: self._ask_cache,
+            GetOrderBook: self._quote,
+            GetTrades: self._quote,
             GetMarkets: self._markets,
             GetLimits: self._limits,
             GetCache: self._cache,
+            GetStreams: self._streams,
+            GetGaps: self._gaps,
         }
 
     async def answer(self, request: Request[Any], *, timeout_s: float) -> Any:
@@ -156,6 +146,10 @@ class MarketRouter:
                 check_count(request.depth, most=DEPTH_MAX, name="depth")
             case GetTrades():
                 check_count(request.count, most=TRADES_MAX)
+            case GetGaps():
+                check_count(request.count, most=GAPS_MAX)
+                if request.market:
+                    self._door(Market.parse(request.market).exchange)
 
     def from_memory(
         self, market: str, timeframe: str, count: int, *, closed: bool = False
@@ -167,22 +161,63 @@ class MarketRouter:
         for door in self._doors.values():
             known = door.tables.candles.use((market, timeframe))
             if known is not None:
-                if self._clock.now_s() - known.asked_s > door.policy.max_age_s:
+                now_s = self._clock.now_s()
+                # Asked in any case: a stream that is read must be known to be wanted.
+                is_kept = (
+                    known.live
+                    and door.live is not None
+                    and door.live.keeps(known.series, now_s=now_s)
+                )
+                if not is_kept and now_s - known.asked_s > door.policy.max_age_s:
                     return None
                 answer = known.newest(count, closed=closed)
-                self._memory_answers += answer is not None
+                if answer is None or (closed and is_kept and not answer.complete):
+                    # What the stream could not prove yet the exchange may be able to.
+                    return None
+                self._memory_answers += 1
                 return answer
         return None
 
     async def health(self) -> tuple[Health, ...]:
-        """Return how the store and each exchange are doing; an actor that is down is `away`."""
+        """Return how the store, each exchange and its streams are; who is down is `away`."""
         asked = [("store", self._store)]
-        asked += [(door.name, door.cache) for door in self._doors.values()]
+        for door in self._doors.values():
+            asked.append((door.name, door.cache))
+            if door.feed is not None:
+                asked.append((f"{door.name} streams", door.feed))
         return tuple([await _health(name, ref) for name, ref in asked])
+
+    def raw(self, request: Request[Any], answer: Any) -> list[dict[str, Any]]:
+        """Return `answer` to `request` in the field names of the exchange's REST interface.
+
+        Raises:
+          InvalidRequest: It is no question about one exchange's candles or quotes.
+        """
+        match request:
+            case GetCandles() | GetTicker() | GetOrderBook() | GetTrades():
+                return self._door(Market.parse(request.market).exchange).raw(answer)
+            case GetTickers():
+                exchanges = {Market.parse(market).exchange for market in request.markets}
+                if len(exchanges) == 1:
+                    return self._door(exchanges.pop()).raw(answer)
+                raise InvalidRequest("the raw view is of one exchange: ask for each on its own")
+            case _:
+                raise InvalidRequest(
+                    "there is a raw view of candles, ticker, tickers, orderbook and trades only"
+                )
+
+    @property
+    def doors(self) -> tuple[ExchangeDoor, ...]:
+        """Return the exchanges that can be asked."""
+        return tuple(self._doors.values())
 
     # -------------------------------------------------------------- looking in memory
 
     def _look_for_candles(self, request: GetCandles) -> Candles | None:
+        if request.fill != "none":
+            # Made in `_candles`, which may need a candle from before.
+            self.validate(request)
+            return None
         if request.start is None and request.end is None and request.max_age_s is None:
             count = CANDLES_DEFAULT if request.count is None else request.count
             answer = self.from_memory(
@@ -201,39 +236,41 @@ class MarketRouter:
         self._memory_answers += answer is not None
         return answer
 
-    def _look_for_ticker(self, request: GetTicker) -> Ticker | None:
-        known: Ticker | None = self._young("ticker", request)
-        return known
-
-    def _look_for_book(self, request: GetOrderBook) -> OrderBook | None:
-        known = self._young("orderbook", request)
-        return None if known is None else known.cut(request.depth)
-
-    def _look_for_trades(self, request: GetTrades) -> tuple[Trade, ...] | None:
-        for kind in ("trades", "trades_max"):
-            known = self._young(kind, request)
-            if known is not None and len(known) >= request.count:
-                return tuple(known[: request.count])
-        return None
-
-    def _young(self, kind: str, request: GetTicker | GetOrderBook | GetTrades) -> Any | None:
+    def _look_for_quote(self, request: QuoteRequest) -> Ticker | OrderBook | Trades | None:
         self.validate(request)
-        market = Market.parse(request.market)
-        door = self._door(market.exchange)
-        quote = door.tables.quotes.get((kind, market.code))
-        if quote is None:
-            return None
-        policy_s, wanted_s = door.policy.quote_max_age_s, request.max_age_s
-        most_s = policy_s if wanted_s is None else wanted_s
-        return quote.value if self._clock.now_s() - quote.asked_s <= most_s else None
+        return self._quotes[Market.parse(request.market).exchange].look(request)
 
     # -------------------------------------------------------------- asking the actors
 
-    async def _ask_cache(
-        self, request: GetCandles | GetTicker | GetOrderBook | GetTrades, timeout_s: float
-    ) -> Any:
+    async def _candles(self, request: GetCandles, timeout_s: float) -> Candles:
         door = self._door(Market.parse(request.market).exchange)
-        return await door.cache.call(request, timeout_s=timeout_s)
+        query = candle_query(request, max_age_s=door.policy.max_age_s)
+        plain = msgspec.structs.replace(request, fill="none")
+        candles: Candles | None = None if request.fill == "none" else self.at_once(plain)
+        if candles is None:
+            if door.live is not None and query.end_ms is None:
+                door.live.want(query.series, now_s=self._clock.now_s())
+            candles = await door.cache.call(plain, timeout_s=timeout_s)
+        if request.fill == "none":
+            return candles
+        before = None
+        if query.start_ms is not None:
+            # The close that the first flat candles take lies before the window.
+            ask = GetCandles(
+                market=request.market, timeframe=request.timeframe, count=1, end=query.start_ms
+            )
+            before = await self.answer(ask, timeout_s=timeout_s)
+        return fill_flat(
+            candles,
+            count=query.count,
+            start_ms=query.start_ms,
+            end_ms=query.end_ms,
+            before=before,
+        )
+
+    async def _quote(self, request: QuoteRequest, timeout_s: float) -> Any:
+        reader = self._quotes[self._door(Market.parse(request.market).exchange).name]
+        return await reader.ask(request, timeout_s)
 
     async def _tickers(self, request: GetTickers, timeout_s: float) -> tuple[Ticker, ...]:
         by_door: dict[str, list[str]] = {}
@@ -241,10 +278,32 @@ class MarketRouter:
             by_door.setdefault(Market.parse(market).exchange, []).append(market)
         found: dict[str, Ticker] = {}
         for name, markets in by_door.items():
-            ask = GetTickers(markets=tuple(markets), max_age_s=request.max_age_s)
-            tickers = await self._door(name).cache.call(ask, timeout_s=timeout_s)
-            found.update(zip(markets, tickers, strict=True))
-        return tuple(found[market] for market in request.markets)
+            # Each once: who names a market twice gets it twice, of one request.
+            names = dict.fromkeys(str(Market.parse(market)) for market in markets)
+            ask = GetTickers(markets=tuple(names), max_age_s=request.max_age_s)
+            found |= await self._quotes[name].tickers(ask, timeout_s)
+        return tuple(found[str(Market.parse(market))] for market in request.markets)
+
+    async def _streams(self, request: GetStreams, timeout_s: float) -> tuple[StreamReport, ...]:
+        reports: list[StreamReport] = []
+        for door in self._doors.values():
+            if door.feed is not None:
+                mine: tuple[StreamReport, ...] = await door.feed.call(request, timeout_s=timeout_s)
+                reports.extend(mine)
+        return tuple(reports)
+
+    async def _gaps(self, request: GetGaps, timeout_s: float) -> tuple[GapReport, ...]:
+        del timeout_s
+        check_count(request.count, most=GAPS_MAX)
+        gaps = [gap for door in self._doors.values() for _, gap in door.tables.gaps.items()]
+        for door in self._doors.values():
+            if door.feed_tables is not None:
+                gaps += [gap for _, gap in door.feed_tables.gaps.items()]
+        if request.market:
+            name = str(Market.parse(request.market))
+            gaps = [gap for gap in gaps if gap.market == name]
+        gaps.sort(key=lambda gap: gap.start_ms)
+        return tuple(gaps[-request.count :])
 
     async def _markets(self, request: GetMarkets, timeout_s: float) -> tuple[MarketInfo, ...]:
         door = self._door(request.exchange)

@@ -211,7 +211,8 @@ async def test_limits_are_those_of_the_exchange(opened: Open) -> None:
         await stage.market.ticker("KRW-BTC")
         limits = {group.group: group for group in await stage.market.limits()}
 
-        assert set(limits) == {"market", "candle", "ticker", "trade", "orderbook"}
+        quotation = {"market", "candle", "ticker", "trade", "orderbook"}
+        assert set(limits) == {*quotation, "websocket-connect"}
         assert limits["ticker"].granted == 1
         assert limits["candle"].granted == 0
 
@@ -223,3 +224,22 @@ async def test_a_cache_that_is_gone_for_good_is_said_so(opened: Open) -> None:
         for ask in (partial(stage.market.candles, "KRW-BTC"), stage.market.markets):
             with pytest.raises(ActorNotFound, match=r"upbit\.cache"):
                 await ask()
+
+
+async def test_quiet_minutes_are_filled_if_that_is_asked_for(opened: Open) -> None:
+    """Every minute is there then, the traded ones as they are, and it is said which is which."""
+    async with opened() as stage:
+        router, name = stage.application.wired.router, "BTC-ETH"
+        options: dict[str, Any] = {"market": name, "timeframe": "1m", "end": NEW_YEAR_MS}
+        start_ms = NEW_YEAR_MS - 120 * 60_000
+        plain = await router.answer(GetCandles(**options, start=start_ms), timeout_s=5)
+        assert len(plain) < 120
+        windows: tuple[dict[str, Any], ...] = ({"start": start_ms}, {"count": 120})
+        for window in windows:
+            request = GetCandles(**options, **window, fill="flat")
+            filled = await router.answer(request, timeout_s=5)
+
+            assert filled.open_time_ms.tolist() == list(range(start_ms, NEW_YEAR_MS, 60_000))
+            assert filled.filled is not None
+            assert filled.take(~filled.filled).rows() == plain.rows()
+            assert not filled.take(filled.filled).volume.any()
