@@ -6,6 +6,7 @@ import os
 import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,11 @@ from typing import Any
 import msgspec
 import trio
 
+from actors.exchanges.streams import OpenStream
+from actors.messages import Subscribe
 from actors.router import MarketRouter
 from actors.stores.base import OpenStore
+from actors.subscriptions import Subscriptions
 from runtime.client.embedded import EmbeddedClient
 from runtime.config import Settings, load_settings
 from runtime.control import ControlActor
@@ -24,10 +28,19 @@ from runtime.core.clock import Clock, SystemClock
 from runtime.core.message import Request
 from runtime.core.tree import open_tree
 from runtime.lock import hold_lock
-from runtime.messages import ActorStatus, ExchangeStatus, GetStatus, Status, Stop, Stopping
+from runtime.messages import (
+    ActorStatus,
+    ExchangeStatus,
+    GetRaw,
+    GetStatus,
+    Status,
+    Stop,
+    Stopping,
+)
 from runtime.operations import Operations, flatten
-from runtime.origin import check_origin
+from runtime.origin import check_origin, stream_url
 from runtime.paths import ensure_private_dir, socket_path, state_dir
+from runtime.raw import answer_raw, raw_question
 from runtime.transport_trio import LocalListener
 from runtime.wiring import CONTROL, OpenSender, Wired, wire
 
@@ -54,6 +67,7 @@ class Application:
         socket: Path | None,
         clock: Clock,
         senders: Mapping[str, OpenSender] | None,
+        streams: Mapping[str, OpenStream] | None,
         open_store: OpenStore | None,
     ) -> None:
         self.stop_requested = trio.Event()
@@ -68,11 +82,16 @@ class Application:
             state_dir=folder,
             clock=clock,
             senders=senders,
+            streams=streams,
             open_store=open_store,
             control=None if socket is None else self._control,
         )
+        router = self.wired.router
         self._operations = Operations(self.wired.root, clock=clock)
-        self.market = EmbeddedClient(self.answer, self.wired.router.from_memory)
+        self._subscriptions = Subscriptions(router.doors, health=router.health)
+        self.market = EmbeddedClient(
+            self.answer, router.from_memory, subscribe=self._subscriptions.open
+        )
 
     async def answer(self, request: Request[Any], timeout_s: float = ANSWER_TIMEOUT_S) -> Any:
         """Return the answer to any message; errors as in `MarketRouter` and `Operations`."""
@@ -82,6 +101,9 @@ class Application:
             case Stop():
                 self.stop_requested.set()
                 return Stopping(pid=os.getpid())
+            case GetRaw():
+                ask = partial(self.answer, timeout_s=timeout_s)
+                return await answer_raw(request, ask, self.wired.router.raw)
             case _ if self._operations.knows(request):
                 return await self._operations.answer(request)
             case _:
@@ -93,21 +115,30 @@ class Application:
         return await self.answer(request)
 
     def _at_once(self, request: Request[Any]) -> object | None:
-        if isinstance(request, GetStatus | Stop) or self._operations.knows(request):
+        if isinstance(request, GetStatus | GetRaw | Stop) or self._operations.knows(request):
             return None
         return self.wired.router.at_once(request)
 
     def _validate(self, request: Request[Any]) -> None:
-        if self._operations.knows(request):
-            self._operations.validate(request, through=CONTROL)
-        else:
-            self.wired.router.validate(request)
+        match request:
+            case Subscribe():
+                self._subscriptions.validate(request)
+            case GetRaw():
+                self.wired.router.validate(raw_question(request))
+            case _ if self._operations.knows(request):
+                self._operations.validate(request, through=CONTROL)
+            case _:
+                self.wired.router.validate(request)
 
     async def status(self) -> Status:
         """Return how the runtime is, and every actor in it."""
         upbit = self._settings.exchanges.upbit
         exchanges = (
-            ExchangeStatus(name="upbit", rest_url=upbit.rest_url, stream_url=upbit.stream_url),
+            ExchangeStatus(
+                name="upbit",
+                rest_url=upbit.rest_url,
+                stream_url=stream_url(upbit.rest_url, upbit.stream_url) if upbit.streams else "",
+            ),
         )
         return Status(
             version=_version(),
@@ -131,6 +162,7 @@ class Application:
             settings=self._settings.control,
             at_once=self._at_once,
             validate=self._validate,
+            subscribe=self._subscriptions.open,
             version=_version(),
         )
 
@@ -144,6 +176,7 @@ async def open_application(
     clock: Clock | None = None,
     rng: random.Random | None = None,
     senders: Mapping[str, OpenSender] | None = None,
+    streams: Mapping[str, OpenStream] | None = None,
     open_store: OpenStore | None = None,
 ) -> AsyncIterator[Application]:
     """Run a runtime for as long as the block runs.
@@ -156,6 +189,7 @@ async def open_application(
       clock: Where time is read.
       rng: Where chance comes from.
       senders: In place of the network, by exchange: for tests and simulations.
+      streams: In place of the network for live streams, by exchange: for the same.
       open_store: In place of the database that the settings name: for the same.
 
     Raises:
@@ -178,6 +212,7 @@ async def open_application(
             socket=socket_path(settings) if listen else None,
             clock=clock,
             senders=senders,
+            streams=streams,
             open_store=open_store,
         )
         await stack.enter_async_context(

@@ -27,20 +27,23 @@ from actors.errors import InvalidRequest, UnknownMarket
 from actors.messages import (
     GetCache,
     GetCandles,
+    GetGaps,
     GetLimits,
     GetMarkets,
     GetOrderBook,
+    GetStreams,
     GetTicker,
     GetTickers,
     GetTrades,
 )
 from runtime.cli_actors import add_actors, watch
+from runtime.cli_watch import add_watch, watch_updates
 from runtime.client.blocking import BlockingClient
 from runtime.client.requests import TIMEOUT_S
 from runtime.config import Settings, SettingsError, load_settings
 from runtime.core.errors import ActorError, CallTimeout, DomainError
 from runtime.core.message import Request
-from runtime.messages import GetStatus, Stop, TraceActor
+from runtime.messages import METHODS, GetRaw, GetStatus, Stop, TraceActor
 from runtime.names import printable
 from runtime.paths import socket_path
 from runtime.transport import RuntimeUnreachable
@@ -117,16 +120,19 @@ def _version() -> str:
 def _ask(options: argparse.Namespace) -> int:
     # With the socket named there is nothing that settings could add.
     settings = Settings() if options.socket else load_settings(options.config)
-    message = options.message(options)
+    message = _as_raw(options.message(options)) if options.raw else options.message(options)
     # A trace is answered when it has ended.
     timeout_s = options.timeout + (message.for_s if isinstance(message, TraceActor) else 0)
     with BlockingClient(socket_path(settings, options.socket)) as client:
+        if options.command == "watch":
+            return _until_interrupted(watch_updates, client, options)
         if options.watch:
-            return _watch(client, options)
+            return _until_interrupted(watch, client, options)
         result = client.ask_raw(message, timeout_s).result
     if isinstance(message, Stop):
         _wait_until_ended(result["pid"], options.timeout)
-    if options.json:
+    if options.json or options.raw:
+        result = result if options.json else result["data"]
         sys.stdout.write(msgspec.json.encode(result).decode() + "\n")
     else:
         from runtime.render_results import render  # noqa: PLC0415 - rich, for people only
@@ -135,11 +141,25 @@ def _ask(options: argparse.Namespace) -> int:
     return ANSWERED
 
 
-def _watch(client: BlockingClient, options: argparse.Namespace) -> int:
+def _until_interrupted(
+    show: Callable[[BlockingClient, argparse.Namespace], None],
+    client: BlockingClient,
+    options: argparse.Namespace,
+) -> int:
     # The way to end it, so nothing is interrupted.
     with contextlib.suppress(KeyboardInterrupt):
-        watch(client, options)
+        show(client, options)
     return ANSWERED
+
+
+def _as_raw(message: Request[Any]) -> GetRaw:
+    """Return what asks the same, and for the answer as the exchange would write it."""
+    method = next(name for name, kind in METHODS.items() if kind is type(message))
+    params = msgspec.to_builtins(message)
+    return GetRaw(
+        method=method,  # type: ignore[arg-type]
+        params={name: value for name, value in params.items() if value is not None},
+    )
 
 
 def _serve_sandbox(options: argparse.Namespace) -> int:
@@ -201,9 +221,10 @@ def _parser(*, with_sandbox: bool) -> argparse.ArgumentParser:
     parser.add_argument("--sandbox", action="store_true", help="run on a made-up exchange")
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings file")
     parser.set_defaults(socket=None, json=False, timeout=TIMEOUT_S, watch=None, what=None)
+    parser.set_defaults(raw=False)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     common = _common()
-    for add in (_add_candles, _add_quotes, add_actors, _add_reports):
+    for add in (_add_candles, _add_quotes, add_watch, add_actors, _add_reports):
         add(commands, common)
     sandbox = commands.add_parser("sandbox", help="run the made-up exchange alone")
     if with_sandbox:
@@ -253,25 +274,45 @@ def _add_candles(commands: Any, common: argparse.ArgumentParser) -> None:
     candles.add_argument(
         "--stale", action="store_true", help="accept older data if the exchange is away"
     )
+    candles.add_argument(
+        "--fill",
+        choices=("none", "flat"),
+        default="none",
+        help="flat: a candle without volume, marked, where it is proven that nobody traded",
+    )
+    _add_raw(candles)
 
 
 def _add_quotes(commands: Any, common: argparse.ArgumentParser) -> None:
     ticker = _add(commands, common, "ticker", "state of one or more markets", _ticker)
     ticker.add_argument("markets", metavar="MARKET", nargs="+")
+    _add_raw(ticker)
     orderbook = _add(commands, common, "orderbook", "best orders of one market", _orderbook)
     orderbook.add_argument("market", metavar="MARKET")
     orderbook.add_argument("--depth", metavar="N", type=int, default=15, help="prices a side; 15")
+    _add_raw(orderbook)
     trades = _add(commands, common, "trades", "newest trades of one market", _trades)
     trades.add_argument("market", metavar="MARKET")
     trades.add_argument("count", metavar="COUNT", nargs="?", type=int, default=50, help="50")
+    _add_raw(trades)
     markets = _add(commands, common, "markets", "markets of an exchange", _markets)
     markets.add_argument("--quote", metavar="CURRENCY", help="only those in it, such as KRW")
     markets.add_argument("--exchange", metavar="NAME", default="upbit", help="upbit")
 
 
+def _add_raw(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--raw", action="store_true", help="JSON as the exchange's REST interface writes it"
+    )
+
+
 def _add_reports(commands: Any, common: argparse.ArgumentParser) -> None:
     _add(commands, common, "limits", "rate limits and their use", lambda _: GetLimits())
     _add(commands, common, "cache", "what is in memory and in the store", lambda _: GetCache())
+    _add(commands, common, "streams", "the live streams of the exchanges", lambda _: GetStreams())
+    gaps = _add(commands, common, "gaps", "what was not known, or is not yet", _gaps)
+    gaps.add_argument("market", metavar="MARKET", nargs="?", default="", help="only of this one")
+    gaps.add_argument("--count", metavar="N", type=int, default=100, help="the newest so many; 100")
     _add(commands, common, "status", "the runtime and its actors", lambda _: GetStatus())
     _add(commands, common, "stop", "end the runtime", lambda _: Stop())
 
@@ -286,6 +327,7 @@ def _candles(options: argparse.Namespace) -> Request[Any]:
         closed=options.closed,
         max_age_s=options.max_age,
         allow_stale=options.stale,
+        fill=options.fill,
     )
 
 
@@ -301,6 +343,10 @@ def _orderbook(options: argparse.Namespace) -> Request[Any]:
 
 def _trades(options: argparse.Namespace) -> Request[Any]:
     return GetTrades(market=options.market, count=options.count)
+
+
+def _gaps(options: argparse.Namespace) -> Request[Any]:
+    return GetGaps(market=options.market, count=options.count)
 
 
 def _markets(options: argparse.Namespace) -> Request[Any]:

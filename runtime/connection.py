@@ -17,6 +17,8 @@ from typing import Any
 
 import trio
 
+from actors.messages import Subscribe, Unsubscribe
+from actors.updates import Subscribed
 from runtime.config import ControlSettings
 from runtime.core.errors import CallTimeout
 from runtime.core.message import Request
@@ -28,7 +30,9 @@ from runtime.protocol import (
     encode_error,
     encode_result,
 )
+from runtime.subscribers import Opener, Subscribers
 from runtime.transport_trio import has_hung_up
+from runtime.update_lines import UpdateEncoder
 from runtime.wire_errors import INTERNAL_ERROR, WireError, error_to_wire, protocol_error
 
 Answer = Callable[[Request[Any]], Awaitable[object]]
@@ -64,6 +68,9 @@ class Connection:
       name: For the log.
       settings: The bounds.
       write_timeout_s: How long the bot may take to read a piece of an answer, in seconds.
+      patience_s: The same for a bot that has subscribed to something: it may pause.
+      opener: Opens subscriptions; None if there is nothing to subscribe to.
+      encoder: Makes lines of updates.
       counts: Where to count.
       rng: Where references of defects come from.
     """
@@ -77,6 +84,9 @@ class Connection:
         name: str,
         settings: ControlSettings,
         write_timeout_s: float,
+        patience_s: float,
+        opener: Opener | None,
+        encoder: UpdateEncoder,
         counts: Counts,
         rng: random.Random,
     ) -> None:
@@ -85,6 +95,7 @@ class Connection:
         self._at_once = at_once or _never
         self._name = name
         self._write_timeout_s = write_timeout_s
+        self._patience_s = patience_s
         self._counts = counts
         self._rng = rng
         self._parser = RequestParser(settings.request_bytes_max)
@@ -92,7 +103,12 @@ class Connection:
         self._workers = 0
         self._reading = False
         self._ended = False
+        self._served = False
+        self._written = ""
         self._writing = trio.Lock()
+        self._subscribers = Subscribers(
+            opener, encoder, write=self._write_updates, ended=self._end_if_served
+        )
 
     async def serve(self) -> None:
         """Return when the bot has ended the connection and everything it asked is answered.
@@ -102,10 +118,10 @@ class Connection:
         """
         async with trio.open_nursery() as self._nursery:
             self._start_worker()
-        if self._nursery.cancel_scope.cancelled_caught and self._workers:
+        if self._nursery.cancel_scope.cancelled_caught and not self._served:
             # The deadline of a write has passed; see `_write`.
             self._counts.cut_off += 1
-            _log.warning("%s: cut off: answers are not read", self._name)
+            _log.warning("%s: cut off: %s are not read", self._name, self._written)
 
     def _start_worker(self) -> None:
         self._workers += 1
@@ -125,8 +141,14 @@ class Connection:
             await self._handle(call)
         # Not in a `finally`: a worker that was cancelled has not done its work.
         self._workers -= 1
-        if self._ended and not self._workers:
-            self._nursery.cancel_scope.cancel()
+        self._end_if_served()
+
+    def _end_if_served(self) -> None:
+        """End when the bot sends no more, and nothing it asked for is still to come."""
+        scope = self._nursery.cancel_scope
+        if self._ended and not self._workers and not self._subscribers and not scope.cancel_called:
+            self._served = True
+            scope.cancel()
 
     async def _watch(self) -> None:
         """Stop the work for a bot that has not only ended its sending, but gone."""
@@ -174,6 +196,8 @@ class Connection:
             await self._reply_error(call, error)
         else:
             await self._reply(call, value)
+            if isinstance(value, Subscribed):
+                self._subscribers.begin(value.subscription)
 
     async def _reply(self, call: Call, value: object) -> None:
         if not call.answered:
@@ -194,11 +218,19 @@ class Connection:
 
     async def _ask(self, call: Call) -> object:
         if call.timeout_s is None:
-            return await self._answer(call.message)
+            return await self._dispatch(call.message)
         with trio.move_on_after(call.timeout_s):
-            return await self._answer(call.message)
+            return await self._dispatch(call.message)
         kind = type(call.message).__name__
         raise CallTimeout(f"no answer to {kind} within {call.timeout_s:g} s")
+
+    async def _dispatch(self, message: Request[Any]) -> object:
+        """Return the answer to `message`; two of the methods are about this connection."""
+        if isinstance(message, Subscribe):
+            return await self._subscribers.open(message, self._nursery)
+        if isinstance(message, Unsubscribe):
+            return self._subscribers.close(message)
+        return await self._answer(message)
 
     def _error(self, call: Call, error: Exception) -> WireError:
         if isinstance(error, Malformed):
@@ -227,11 +259,21 @@ class Connection:
         finally:
             self._writing.release()
 
+    async def _write_updates(self, make: Callable[[], bytes]) -> None:
+        """Write the line that `make` returns when it is its turn."""
+        async with self._writing:
+            await self._write(make())
+
     async def _write(self, piece: bytes) -> None:
         # The connection's own scope, because only one task writes at a time and a bot that does
         # not read is cut off whole. A scope for each write costs more than the write.
         scope = self._nursery.cancel_scope
-        scope.deadline = trio.current_time() + self._write_timeout_s
+        patience_s = self._write_timeout_s
+        self._written = "answers"
+        if self._subscribers:
+            # What stands before the piece in the buffers may be updates, which are read at leisure.
+            patience_s, self._written = self._patience_s, "updates"
+        scope.deadline = trio.current_time() + patience_s
         await self._stream.send_all(piece)
         scope.deadline = math.inf
 

@@ -30,8 +30,10 @@ from runtime.core.message import Request
 from runtime.discover import discover
 from runtime.messages import Check, Checked, Discover
 from runtime.protocol import encode_error, parse_message
+from runtime.subscribers import Opener
 from runtime.transport import PeerRefused
 from runtime.transport_trio import Listener
+from runtime.update_lines import UpdateEncoder
 from runtime.wire_errors import error_to_wire
 
 # How long a bot may take to read a piece of an answer before it is cut off, in seconds.
@@ -52,7 +54,7 @@ class ControlStatistics(msgspec.Struct, frozen=True, kw_only=True):
       connections: Connections at the moment.
       accepted: Connections there have been.
       turned_away: Connections refused, because of their number or of whose they were.
-      cut_off: Connections closed because answers were not read, or because of a flood.
+      cut_off: Connections closed because answers or updates were not read, or because of a flood.
       calls: Requests that were well formed.
       refusals: Lines that were not.
       defects: Requests and connections that met a defect of the runtime.
@@ -80,6 +82,7 @@ class ControlActor(Actor):
         What it answers skips everything that waiting needs, and takes a third of the time.
       validate: Raises the error that a request would meet before anything is done for it; used by
         `check`. Without it, only names and types are checked.
+      subscribe: Opens subscriptions; None if there is nothing to subscribe to.
       version: Version of marketd, for `rpc.discover`.
       write_timeout_s: How long a bot may take to read a piece of an answer, in seconds.
     """
@@ -92,6 +95,7 @@ class ControlActor(Actor):
         settings: ControlSettings,
         at_once: AtOnce | None = None,
         validate: Callable[[Request[Any]], object] | None = None,
+        subscribe: Opener | None = None,
         version: str = "",
         write_timeout_s: float = WRITE_TIMEOUT_S,
     ) -> None:
@@ -100,6 +104,9 @@ class ControlActor(Actor):
         self._settings = settings
         self._at_once = at_once
         self._validate = validate
+        self._subscribe = subscribe
+        # One for all: what many subscribe to is encoded once.
+        self._encoder = UpdateEncoder()
         self._version = version
         self._write_timeout_s = write_timeout_s
         self._connections = 0
@@ -157,6 +164,9 @@ class ControlActor(Actor):
             name=name,
             settings=self._settings,
             write_timeout_s=self._write_timeout_s,
+            patience_s=self._settings.patience_s,
+            opener=self._subscribe,
+            encoder=self._encoder,
             counts=self._counts,
             rng=self.context.rng,
         )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from actors.messages import METHODS as MARKET_METHODS
+from actors.messages import Subscribe, Unsubscribe
 from actors.reports import Health
 from runtime.core.message import Request
 from runtime.tree_reports import (
@@ -53,7 +54,7 @@ class ExchangeStatus(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
       name: The exchange.
       rest_url: Where its REST interface is.
-      stream_url: Where its live streams are; this version only shows it.
+      stream_url: Where its live streams are; empty if they are not used.
     """
 
     name: str
@@ -130,6 +131,34 @@ class Check(Request[Checked], frozen=True, kw_only=True, forbid_unknown_fields=T
     """
 
     method: str
+    params: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class RawAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer in the field names of the exchange's REST interface.
+
+    Attributes:
+      data: The rows, in the exchange's own order.
+      source: Where they came from; several, with commas, if they came from several.
+      reason: Why from there, in words.
+    """
+
+    data: list[dict[str, Any]]
+    source: str
+    reason: str
+
+
+class GetRaw(Request[RawAnswer], frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Ask as usual, and get the answer as the exchange's REST interface writes it.
+
+    Whatever brought it: a stream, memory, the store or a request.
+
+    Attributes:
+      method: The question: `candles`, `ticker`, `tickers`, `orderbook` or `trades`.
+      params: Its parameters, as without this.
+    """
+
+    method: Literal["candles", "ticker", "tickers", "orderbook", "trades"]
     params: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
@@ -248,11 +277,14 @@ OPERATIONS: dict[str, type[Request[Any]]] = {
 }
 
 # These change something, so a client never sends one a second time by itself.
-SENT_ONCE = (Stop, SuspendActor, ResumeActor, RestartActor)
+SENT_ONCE = (Stop, SuspendActor, ResumeActor, RestartActor, Unsubscribe)
 
 # Method name on the socket for every request there is.
 METHODS: dict[str, type[Request[Any]]] = {
     **MARKET_METHODS,
+    "raw": GetRaw,
+    "subscribe": Subscribe,
+    "unsubscribe": Unsubscribe,
     "status": GetStatus,
     **OPERATIONS,
     "stop": Stop,

@@ -13,26 +13,39 @@ def _candles(result: Result) -> Iterable[Any]:
     series = result["series"]
     columns = ("open time (UTC)", "open", "high", "low", "close", "volume", "value", "")
     prices = columns[1:-1]
+    filled_rows = result["filled"] or [False] * len(result["candles"])
     yield table(
         columns,
         (
             (
                 time_utc(row["open_time_ms"]),
                 *(number(row[name]) for name in prices),
-                "" if row["closed"] else "open",
+                _mark(row["closed"], filled),
             )
-            for row in result["candles"]
+            for row, filled in zip(result["candles"], filled_rows, strict=True)
         ),
     )
     complete = "complete" if result["complete"] else "not complete"
     yield (
         f"{series['exchange']} {series['market']} {series['timeframe']}: "
-        f"{len(result['candles'])} candles, {complete}, from {result['source']}"
+        f"{len(result['candles'])} candles, {complete}, {_origin(result)}"
         + (f", as of {time_utc(result['as_of_ms'])} UTC" if result["as_of_ms"] else "")
     )
     for span in result["missing"]:
         start, end = time_utc(span["start_ms"]), time_utc(span["end_ms"])
         yield f"missing {start} to {end} UTC: {printable(span['reason'])}"
+
+
+def _mark(closed: bool, filled: bool) -> str:  # noqa: FBT001 - both are what a row says
+    if filled:
+        return "filled: nobody traded"
+    return "" if closed else "open"
+
+
+def _origin(result: Result) -> str:
+    """Return where an answer came from, and why."""
+    reason = printable(result["reason"])
+    return f"from {result['source']}" + (f": {reason}" if reason else "")
 
 
 def _tickers(result: Result) -> Iterable[Any]:
@@ -52,6 +65,8 @@ def _tickers(result: Result) -> Iterable[Any]:
             for ticker in tickers
         ),
     )
+    # Said once for those of which it is the same.
+    yield from dict.fromkeys(map(_origin, tickers))
 
 
 def _orderbook(result: Result) -> Iterable[Any]:
@@ -60,7 +75,8 @@ def _orderbook(result: Result) -> Iterable[Any]:
     yield table(("side", "price", "size"), [*asks, *bids])
     yield (
         f"{printable(result['market'])} at {time_utc(result['time_ms'])} UTC, in all "
-        f"{number(result['total_ask_size'])} asked and {number(result['total_bid_size'])} bid"
+        f"{number(result['total_ask_size'])} asked and {number(result['total_bid_size'])} bid, "
+        f"{_origin(result)}"
     )
 
 
@@ -78,6 +94,7 @@ def _trades(result: Result) -> Iterable[Any]:
         ),
         left=2,
     )
+    yield f"{len(result['trades'])} trades of {printable(result['market'])}, {_origin(result)}"
 
 
 def _markets(result: Result) -> Iterable[Any]:
@@ -138,6 +155,53 @@ def _cache(result: Result) -> Iterable[Any]:
     )
 
 
+def _streams(result: Result) -> Iterable[Any]:
+    counts = ("wanted", "live", "silent", "frames", "malformed", "duplicates")
+    more = ("reconnects", "renewals", "gaps")
+    yield table(
+        ("exchange", "state", "for", "heard", *counts, *more),
+        (
+            (
+                stream["exchange"],
+                stream["state"],
+                duration(stream["since_s"]),
+                "-" if stream["heard_s"] is None else f"{duration(stream['heard_s'])} ago",
+                *(number(stream[name]) for name in (*counts, *more)),
+            )
+            for stream in result["streams"]
+        ),
+        left=2,
+    )
+    for stream in result["streams"]:
+        if stream["reason"]:
+            yield f"{stream['exchange']}: {printable(stream['reason'])}"
+    if not result["streams"]:
+        yield "no exchange's streams are used"
+
+
+def _gaps(result: Result) -> Iterable[Any]:
+    columns = ("exchange", "market", "what", "from (UTC)", "to (UTC)", "state", "cause", "detail")
+    yield table(
+        (*columns, "tries", "next try (UTC)"),
+        (
+            (
+                gap["exchange"],
+                gap["market"],
+                f"{gap['kind']} {gap['timeframe']}".strip(),
+                time_utc(gap["start_ms"]),
+                time_utc(gap["end_ms"]),
+                *(gap[name] for name in columns[5:]),
+                number(gap["tries"]),
+                time_utc(gap["next_try_ms"]),
+            )
+            for gap in result["gaps"]
+        ),
+        left=8,
+    )
+    still_open = sum(gap["state"] == "open" for gap in result["gaps"])
+    yield f"{len(result['gaps'])} gaps, {still_open} of them open"
+
+
 RENDERERS: dict[str, Callable[[Result], Iterable[Any]]] = {
     "candles": _candles,
     "ticker": _tickers,
@@ -147,4 +211,6 @@ RENDERERS: dict[str, Callable[[Result], Iterable[Any]]] = {
     "markets": _markets,
     "limits": _limits,
     "cache": _cache,
+    "streams": _streams,
+    "gaps": _gaps,
 }

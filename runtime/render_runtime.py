@@ -17,7 +17,7 @@ def _status(result: Result) -> Iterable[Any]:
             ("socket", result["socket"]),
             ("state", f"{result['state_dir']} ({result['store']})"),
             *(
-                (each["name"], f"{each['rest_url']} (streams, not used yet: {each['stream_url']})")
+                (each["name"], f"{each['rest_url']} (streams: {each['stream_url'] or 'not used'})")
                 for each in result["exchanges"]
             ),
         ]

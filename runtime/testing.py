@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from runtime.config import CacheSettings, RuntimeSettings, Settings, StoreSettings
+from runtime.config import (
+    CacheSettings,
+    ExchangesSettings,
+    RuntimeSettings,
+    Settings,
+    StoreSettings,
+    UpbitSettings,
+)
 from runtime.core.actor import Actor
 from runtime.core.child import ChildSpec
 from runtime.core.clock import Clock, TrioClock
@@ -81,6 +88,8 @@ async def open_rehearsal(
     jitter_s: float = 0.0,
     seed: int = 0,
     open_store: OpenStore | None = None,
+    streams: bool = False,
+    frames_every_s: float = 0.0,
     **cache: Any,
 ) -> AsyncIterator[Application]:
     """Run a whole runtime against a sandbox exchange in this process: no socket, no thread.
@@ -93,16 +102,23 @@ async def open_rehearsal(
       jitter_s: How much longer, at most, each way may take.
       seed: Of its source of chance, and of the jitter.
       open_store: In place of a store in memory.
+      streams: Whether its live streams are used.
+      frames_every_s: How long frames of streams are gathered before they arrive, in seconds.
       cache: Settings of the section `cache` that differ from the defaults.
     """
     from actors.exchanges.http import open_http_sender  # noqa: PLC0415 - only for rehearsals
+    from actors.sandbox.stream_transport import SandboxStreams  # noqa: PLC0415
     from actors.sandbox.transport import SandboxTransport  # noqa: PLC0415
     from runtime.application import open_application  # noqa: PLC0415
 
     rng = random.Random(seed)  # noqa: S311 - seeded on purpose
     transport = SandboxTransport(exchange, latency_s=latency_s, jitter_s=jitter_s, rng=rng)
+    frames = SandboxStreams(
+        exchange, latency_s=latency_s, jitter_s=jitter_s, rng=rng, gather_s=frames_every_s
+    )
     settings = Settings(
         runtime=RuntimeSettings(state_dir=str(folder)),
+        exchanges=ExchangesSettings(upbit=UpbitSettings(streams=streams)),
         store=StoreSettings(kind="memory"),
         cache=CacheSettings(**cache),
     )
@@ -112,6 +128,7 @@ async def open_rehearsal(
         clock=clock,
         rng=rng,
         open_store=open_store,
+        streams={"upbit": frames.open},
         senders={
             "upbit": lambda: open_http_sender(
                 "http://sandbox.invalid", timeout_s=10, connections_max=64, transport=transport

@@ -16,6 +16,7 @@ from actors.sandbox.exchange import RequestRecord, SandboxExchange
 from actors.sandbox.generated import CHARACTERS, Character, GeneratedSource
 from actors.sandbox.market import DAY_MS, SandboxMarket
 from actors.sandbox.simulated_time import SimulatedTime
+from actors.sandbox.stream_faults import StreamFaults
 from actors.series import Series
 from actors.stores.base import OpenStore
 from actors.timeframes import Timeframe
@@ -131,11 +132,22 @@ async def rehearse(
     jitter_s: float = 0.0,
     seed: int = 0,
     open_store: OpenStore | None = None,
+    streams: bool = False,
+    frames_every_s: float = 0.0,
+    maintenance: tuple[tuple[int, int], ...] = (),
+    stream_faults: StreamFaults | None = None,
     **cache: float,
 ) -> AsyncIterator[Rehearsal]:
     """Run a runtime against `markets`, as `open_rehearsal` does, from `start_ms` on."""
     time = SimulatedTime(clock, start_ms=start_ms)
-    exchange = SandboxExchange(markets, clock=clock, time=time, row_lag_ms=row_lag_ms)
+    exchange = SandboxExchange(
+        markets,
+        clock=clock,
+        time=time,
+        row_lag_ms=row_lag_ms,
+        stream_faults=stream_faults,
+        maintenance=maintenance,
+    )
     async with open_rehearsal(
         folder,
         exchange,
@@ -144,6 +156,8 @@ async def rehearse(
         jitter_s=jitter_s,
         seed=seed,
         open_store=open_store,
+        streams=streams,
+        frames_every_s=frames_every_s,
         **cache,
     ) as application:
         yield Rehearsal(application, exchange)

@@ -26,7 +26,7 @@ from actors.messages import (
     GetTickers,
     GetTrades,
 )
-from actors.quotes import BookLevel, MarketInfo, OrderBook, Ticker, Trade
+from actors.quotes import BookLevel, MarketInfo, OrderBook, Ticker, Trade, Trades
 from actors.reports import CacheReport, GroupLimits, Health, SeriesReport
 from actors.series import Series
 from runtime.config import ControlSettings
@@ -35,8 +35,10 @@ from runtime.control import WRITE_TIMEOUT_S, ControlActor
 from runtime.core.message import Request
 from runtime.core.ref import ActorRef
 from runtime.messages import ActorStatus, ExchangeStatus, GetStatus, Status, Stop, Stopping
+from runtime.subscribers import Opener
 from runtime.testing import NEW_YEAR_MS, open_actor
 from runtime.testing_operations import sample_operation
+from runtime.testing_updates import sample_report
 from runtime.transport_trio import Listener, LocalListener
 
 _MINUTE_MS = 60_000
@@ -136,7 +138,8 @@ async def sample_answer(request: Request[Any]) -> object:  # noqa: C901, PLR0911
                 total_ask_size=0.00000001,
             )
         case GetTrades(market=market):
-            return (_trade(market, "buy", 7), _trade(market, "sell", 2**53 + 1))
+            trades = (_trade(market, "buy", 7), _trade(market, "sell", 2**53 + 1))
+            return Trades(market=market, trades=trades, source="live", reason="the stream has it")
         case GetMarkets():
             return (MarketInfo(market="KRW-BTC", name="Bitcoin"),)
         case GetLimits():
@@ -148,7 +151,8 @@ async def sample_answer(request: Request[Any]) -> object:  # noqa: C901, PLR0911
         case Stop():
             return Stopping(pid=2**22 + 1)
         case _:
-            return sample_operation(request)
+            told = sample_report(request)
+            return sample_operation(request) if told is None else told
 
 
 def sample_status() -> Status:
@@ -180,6 +184,7 @@ async def open_control(
     settings: ControlSettings = ControlSettings(),  # noqa: B008 - frozen
     write_timeout_s: float = WRITE_TIMEOUT_S,
     at_once: AtOnce | None = None,
+    subscribe: Opener | None = None,
 ) -> AsyncIterator[ActorRef]:
     """Run a `ControlActor`, on the socket at `path` or on `listener`, while the block runs."""
 
@@ -192,6 +197,7 @@ async def open_control(
             open_listener=open_listener,
             settings=settings,
             at_once=at_once,
+            subscribe=subscribe,
             version="0.1.0",
             write_timeout_s=write_timeout_s,
         )

@@ -2,7 +2,8 @@
 
 Packed, the result says how many `rows` and how many `binary_bytes` follow the line: the columns in
 the order of `COLUMNS`, little-endian, eight bytes a value (int64, then float64) and a byte for
-`closed`. A client lays numpy arrays over them without looking at a single number.
+`closed`, and one for `filled` if that is true. A client lays numpy arrays over them without looking
+at a single number.
 
 numpy is imported where columns are touched, because the command line does not wait for it.
 """
@@ -18,17 +19,22 @@ import msgspec
 from actors.messages import (
     GetCache,
     GetCandles,
+    GetGaps,
     GetLimits,
     GetMarkets,
     GetOrderBook,
+    GetStreams,
     GetTicker,
     GetTickers,
     GetTrades,
+    Subscribe,
+    Unsubscribe,
 )
-from actors.quotes import MarketInfo, OrderBook, Ticker, Trade
-from actors.reports import CacheReport, GroupLimits
+from actors.quotes import MarketInfo, OrderBook, Source, Ticker, Trades
+from actors.reports import CacheReport, GapReport, GroupLimits, StreamReport
 from actors.series import Market, Series
 from actors.timeframes import Timeframe
+from actors.updates import Subscribed, Unsubscribed
 from runtime.core.message import Request
 from runtime.messages import (
     Check,
@@ -36,10 +42,12 @@ from runtime.messages import (
     Discover,
     GetActor,
     GetEvents,
+    GetRaw,
     GetState,
     GetStatistics,
     GetStatus,
     GetTree,
+    RawAnswer,
     RestartActor,
     ResumeActor,
     Status,
@@ -59,6 +67,8 @@ from runtime.tree_reports import (
 from runtime.wire_errors import RemoteError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from actors.candles import Candles
 
 # Rows turned into JSON in one go: a large answer must not hold up everybody else's.
@@ -104,14 +114,16 @@ class CandlesHead(msgspec.Struct, frozen=True, kw_only=True):
     series: SeriesName
     complete: bool
     missing: tuple[MissingSpan, ...]
-    source: str
+    source: Source
     as_of_ms: int
+    reason: str = ""
 
 
 class CandlesText(CandlesHead, frozen=True, kw_only=True):
     """Candles as JSON, oldest first."""
 
     candles: tuple[CandleRow, ...]
+    filled: tuple[bool, ...] | None = None
 
 
 class CandlesPacked(CandlesHead, frozen=True, kw_only=True):
@@ -119,6 +131,7 @@ class CandlesPacked(CandlesHead, frozen=True, kw_only=True):
 
     rows: int
     binary_bytes: int
+    filled: bool = False
 
 
 # What each request is answered with, and the name under which a list stands in its object.
@@ -127,10 +140,15 @@ RESULTS: dict[type[Request[Any]], tuple[Any, str]] = {
     GetTicker: (Ticker, ""),
     GetTickers: (tuple[Ticker, ...], "tickers"),
     GetOrderBook: (OrderBook, ""),
-    GetTrades: (tuple[Trade, ...], "trades"),
+    GetTrades: (Trades, ""),
     GetMarkets: (tuple[MarketInfo, ...], "markets"),
     GetLimits: (tuple[GroupLimits, ...], "limits"),
     GetCache: (CacheReport, ""),
+    GetStreams: (tuple[StreamReport, ...], "streams"),
+    GetGaps: (tuple[GapReport, ...], "gaps"),
+    GetRaw: (RawAnswer, ""),
+    Subscribe: (Subscribed, ""),
+    Unsubscribe: (Unsubscribed, ""),
     GetStatus: (Status, ""),
     GetTree: (Tree, ""),
     GetActor: (ActorReport, ""),
@@ -196,7 +214,7 @@ def payload_bytes(result: Any) -> int:
     if not isinstance(result, dict) or "binary_bytes" not in result:
         return 0
     size = result["binary_bytes"]
-    if type(size) is not int or not 0 <= size <= _ROWS_MAX * _ROW_BYTES:
+    if type(size) is not int or not 0 <= size <= _ROWS_MAX * (_ROW_BYTES + 1):
         raise RemoteError(f"the runtime announced {size!r} bytes of candles")
     return size
 
@@ -210,6 +228,7 @@ def _head(candles: Candles) -> dict[str, Any]:
         "missing": missing,
         "source": candles.source,
         "as_of_ms": candles.as_of_ms,
+        "reason": candles.reason,
     }
 
 
@@ -221,25 +240,47 @@ def _candles_pieces(candles: Candles) -> Iterator[bytes]:
         cut = [column[start : start + ROWS_PER_PIECE].tolist() for column in columns]
         rows = _encode([CandleRow(*row) for row in zip(*cut, strict=True)])[1:-1]
         yield b"," + rows if start else rows
-    yield b"]}"
+    yield b'],"filled":null}' if candles.filled is None else b'],"filled":['
+    if candles.filled is not None:
+        for start in range(0, len(candles), ROWS_PER_PIECE):
+            flags = _encode(candles.filled[start : start + ROWS_PER_PIECE].tolist())[1:-1]
+            yield b"," + flags if start else flags
+        yield b"]}"
 
 
 def _candles_from_text(result: Any) -> Candles:
+    import numpy as np  # noqa: PLC0415 - not for the command line
+
     from actors.candles import Candles  # noqa: PLC0415 - numpy
 
     text = msgspec.convert(result, CandlesText)
     rows = [msgspec.structs.astuple(row) for row in text.candles]
     candles = Candles.from_rows(_series(text), rows)
-    return candles.answer(**_provenance(text))
+    if text.filled is None:
+        return candles.answer(**_provenance(text))
+    if len(text.filled) != len(candles):
+        raise ValueError(f"{len(text.filled)} marks for {len(candles)} candles")
+    return Candles(
+        candles.series,
+        candles.open_time_ms,
+        candles.floats,
+        candles.closed,
+        filled=np.array(text.filled, np.bool_),
+        **_provenance(text),
+    )
 
 
 def _pack(candles: Candles) -> tuple[Iterator[bytes], bytes]:
-    columns = [candles.open_time_ms, *candles.floats]
+    columns: list[NDArray[Any]] = [candles.open_time_ms, *candles.floats]
     if sys.byteorder == "big":
         columns = [column.astype(column.dtype.newbyteorder("<")) for column in columns]
-    payload = b"".join([column.tobytes() for column in (*columns, candles.closed)])
-    head = {**_head(candles), "rows": len(candles), "binary_bytes": len(payload)}
-    return iter((_encode(head),)), payload
+    columns.append(candles.closed)
+    is_filled = candles.filled is not None
+    if candles.filled is not None:
+        columns.append(candles.filled)
+    payload = b"".join([column.tobytes() for column in columns])
+    size = {"rows": len(candles), "binary_bytes": len(payload), "filled": is_filled}
+    return iter((_encode({**_head(candles), **size}),)), payload
 
 
 def _unpack(result: Any, payload: bytes) -> Candles:
@@ -249,7 +290,8 @@ def _unpack(result: Any, payload: bytes) -> Candles:
 
     head = msgspec.convert(result, CandlesPacked)
     rows = head.rows
-    if rows < 0 or not rows * _ROW_BYTES == head.binary_bytes == len(payload):
+    row_bytes = _ROW_BYTES + head.filled
+    if rows < 0 or not rows * row_bytes == head.binary_bytes == len(payload):
         raise ValueError(f"{rows} rows in {len(payload)} bytes")
     span = rows * 8
     times = np.frombuffer(payload, "<i8", rows)
@@ -257,8 +299,10 @@ def _unpack(result: Any, payload: bytes) -> Candles:
         np.frombuffer(payload, "<f8", rows, span * place)
         for place in range(1, len(FLOAT_COLUMNS) + 1)
     ]
-    closed = np.frombuffer(payload, np.bool_, rows, span * (len(FLOAT_COLUMNS) + 1))
-    return Candles(_series(head), times, floats, closed, **_provenance(head))
+    place = len(FLOAT_COLUMNS) + 1
+    closed = np.frombuffer(payload, np.bool_, rows, span * place)
+    filled = np.frombuffer(payload, np.bool_, rows, span * place + rows) if head.filled else None
+    return Candles(_series(head), times, floats, closed, filled=filled, **_provenance(head))
 
 
 def _series(head: CandlesHead) -> Series:
@@ -270,4 +314,9 @@ def _provenance(head: CandlesHead) -> dict[str, Any]:
     from actors.candles import Missing  # noqa: PLC0415 - numpy
 
     spans = tuple(Missing(span.start_ms, span.end_ms, span.reason) for span in head.missing)
-    return {"source": head.source, "as_of_ms": head.as_of_ms, "missing": spans}
+    return {
+        "source": head.source,
+        "as_of_ms": head.as_of_ms,
+        "missing": spans,
+        "reason": head.reason,
+    }

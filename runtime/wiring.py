@@ -4,7 +4,8 @@
     ├── store       StoreActor: one database, one writer
     ├── upbit       supervisor, rest_for_one: one such branch for each exchange
     │   ├── limiter    RateLimiterActor
-    │   └── cache      CacheActor, whose gate asks the limiter
+    │   ├── cache      CacheActor, whose gate asks the limiter
+    │   └── feed       FeedActor, whose gate asks it too: the live streams, if they are switched on
     └── control     ControlActor: the local socket, if there is one
 
 The store comes first because the caches write to it while they stop. In a branch what is later
@@ -21,20 +22,30 @@ from pathlib import Path
 
 from actors.cache import CacheActor
 from actors.cache_tables import CachePolicy, CacheTables, LoadPolicy
+from actors.doors import ExchangeDoor
 from actors.exchanges.base import ExchangeAdapter
 from actors.exchanges.clock import ExchangeClock
 from actors.exchanges.http import open_http_sender
 from actors.exchanges.sender import Sender
+from actors.exchanges.stream_gate import StreamGate
+from actors.exchanges.streams import OpenStream, StreamKind
 from actors.exchanges.throttled import ThrottledExchange
 from actors.exchanges.upbit.adapter import UpbitAdapter
+from actors.exchanges.upbit.refusals import named_wait_s
+from actors.exchanges.websocket import open_websocket
+from actors.feed import FeedActor
+from actors.feed_tables import FeedPolicy, FeedTables
+from actors.live_reader import LiveReader
 from actors.rate_limiter import RateLimiterActor
-from actors.router import ExchangeDoor, MarketRouter
+from actors.router import MarketRouter
+from actors.series import Series
 from actors.slots import GroupSnapshot
 from actors.store import StoreActor
 from actors.stores.base import CandleStore, OpenStore
 from actors.stores.memory import MemoryStore
 from actors.stores.sqlite import open_sqlite_store
-from runtime.config import CacheSettings, Settings, UpbitSettings
+from actors.wants import Wants
+from runtime.config import CacheSettings, FeedSettings, Settings, UpbitSettings
 from runtime.core.actor import Actor
 from runtime.core.child import ChildSpec
 from runtime.core.clock import Clock
@@ -42,11 +53,15 @@ from runtime.core.mailbox import MailboxSpec
 from runtime.core.registry import Registry
 from runtime.core.supervisor import Strategy, Supervisor
 from runtime.core.table import Table
+from runtime.origin import stream_url
 
 # Permits, releases and requests of many bots at once; each takes the actor some microseconds.
 _MAILBOX = MailboxSpec(capacity=4_096)
 # More than the sum of what the limits let out in a second, so no request waits for a connection.
 _CONNECTIONS_MAX = 64
+
+# How long connecting to live streams may take, in seconds.
+_CONNECT_S_MAX = 25.0
 
 # The name of whoever serves the local socket.
 CONTROL = "control"
@@ -60,6 +75,8 @@ _STORE_HANG_S = 10.0
 _LIMITER_HANG_S = 5.0
 # The cache may go over the rows of a long series before it hands the rest to a loader.
 _CACHE_HANG_S = 10.0
+# The feed only tells how its streams are; they are read in a task of their own.
+_FEED_HANG_S = 10.0
 
 OpenSender = Callable[[], AbstractAsyncContextManager[Sender]]
 
@@ -88,6 +105,7 @@ def wire(
     state_dir: Path,
     clock: Clock,
     senders: Mapping[str, OpenSender] | None = None,
+    streams: Mapping[str, OpenStream] | None = None,
     open_store: OpenStore | None = None,
     control: Callable[[MarketRouter], Actor] | None = None,
 ) -> Wired:
@@ -98,6 +116,7 @@ def wire(
       state_dir: Folder of the database; it exists.
       clock: Where time is read.
       senders: In place of the network, by exchange: for tests and simulations.
+      streams: In place of the network for live streams, by exchange: for the same.
       open_store: In place of the database that the settings name: for the same.
       control: Makes the actor that serves the local socket; None for no socket.
     """
@@ -113,7 +132,15 @@ def wire(
     if upbit.enabled:
         adapter = UpbitAdapter()
         sender = (senders or {}).get(adapter.name) or _http(upbit)
-        branch = _Branch(adapter, sender, registry, clock, _policy(settings.cache))
+        opener_of_streams = (streams or {}).get(adapter.name) or _websocket(upbit)
+        branch = _Branch(
+            adapter,
+            sender,
+            opener_of_streams if upbit.streams else None,
+            registry,
+            clock,
+            settings,
+        )
         doors.append(branch.door)
         critical += [branch.door.limiter.name, branch.door.cache.name]
         children.append(ChildSpec(adapter.name, branch.supervisor, shutdown_s=15.0))
@@ -125,38 +152,59 @@ def wire(
 
 
 class _Branch:
-    """One exchange: its limiter, its cache, and what outlives both."""
+    """One exchange: its limiter, its cache, its feed, and what outlives all of them."""
 
     def __init__(
         self,
         adapter: ExchangeAdapter,
         open_sender: OpenSender,
+        open_stream: OpenStream | None,
         registry: Registry,
         clock: Clock,
-        policy: CachePolicy,
+        settings: Settings,
     ) -> None:
         self._adapter = adapter
         self._open_sender = open_sender
+        self._open_stream = open_stream
         self._clock = clock
         self._store = registry.ref("store")
         self._ledgers: Table[str, GroupSnapshot] = Table(f"{adapter.name} limits")
+        self._feed_tables = FeedTables(adapter.name)
+        self._feed_policy = _feed_policy(settings.feed)
+        name, feed, live = adapter.name, None, None
+        self._wants = Wants()
+        if open_stream is not None and adapter.stream is not None:
+            feed = registry.ref(f"{name}.feed")
+            live = LiveReader(
+                self._feed_tables,
+                self._wants,
+                adapter.stream.rules,
+                clock,
+                spare=self._spare,
+                auto=settings.feed.auto,
+            )
         self.door = ExchangeDoor(
-            name=adapter.name,
-            cache=registry.ref(f"{adapter.name}.cache"),
-            limiter=registry.ref(f"{adapter.name}.limiter"),
-            tables=CacheTables(adapter.name),
+            name=name,
+            cache=registry.ref(f"{name}.cache"),
+            limiter=registry.ref(f"{name}.limiter"),
+            tables=CacheTables(name),
             exchange_clock=ExchangeClock(clock),
-            policy=policy,
+            policy=_policy(settings.cache),
+            raw=adapter.raw,
+            feed=feed,
+            feed_tables=None if feed is None else self._feed_tables,
+            wants=None if feed is None else self._wants,
+            live=live,
         )
 
     def supervisor(self) -> Supervisor:
-        return Supervisor(
-            [
-                ChildSpec("limiter", self._limiter, mailbox=_MAILBOX, hang_s=_LIMITER_HANG_S),
-                ChildSpec("cache", self._cache, mailbox=_MAILBOX, hang_s=_CACHE_HANG_S),
-            ],
-            strategy=Strategy.REST_FOR_ONE,
-        )
+        children = [
+            ChildSpec("limiter", self._limiter, mailbox=_MAILBOX, hang_s=_LIMITER_HANG_S),
+            ChildSpec("cache", self._cache, mailbox=_MAILBOX, hang_s=_CACHE_HANG_S),
+        ]
+        if self.door.feed is not None:
+            children.append(ChildSpec("feed", self._feed, hang_s=_FEED_HANG_S))
+        return Supervisor(children, strategy=Strategy.REST_FOR_ONE)
 
     def _limiter(self) -> Actor:
         return RateLimiterActor(self._adapter.name, self._adapter.rules.limits, table=self._ledgers)
@@ -169,6 +217,20 @@ class _Branch:
             tables=self.door.tables,
             exchange_clock=self.door.exchange_clock,
             policy=self.door.policy,
+            events=self._feed_tables.events,
+            heard_s=self._heard_s,
+        )
+
+    def _feed(self) -> Actor:
+        assert self._adapter.stream is not None, "wired only where there are streams"
+        return FeedActor(
+            self._stream_gate,
+            stream=self._adapter.stream,
+            exchange=self._adapter.name,
+            cache=self.door.cache,
+            tables=self._feed_tables,
+            wants=self._wants,
+            policy=self._feed_policy,
         )
 
     @asynccontextmanager
@@ -182,11 +244,44 @@ class _Branch:
                 exchange_clock=self.door.exchange_clock,
             )
 
+    @asynccontextmanager
+    async def _stream_gate(self) -> AsyncIterator[StreamGate]:
+        assert self._adapter.stream is not None, "wired only where there are streams"
+        assert self._open_stream is not None, "wired only where there are streams"
+        yield StreamGate(
+            self._adapter.name,
+            self._adapter.stream.rules,
+            self._open_stream,
+            self.door.limiter,
+            self._clock,
+        )
+
+    def _heard_s(self, series: Series) -> float | None:
+        live = self.door.live
+        return None if live is None else live.heard_s(series)
+
+    def _spare(self, kind: StreamKind) -> float:
+        """Return how much of the limit of requests for a kind is unused, 0 to 1."""
+        group = self._adapter.group_of(kind)
+        snapshot, limit = self._ledgers.get(group), self._adapter.rules.limits[group]
+        if snapshot is None:
+            return 1.0
+        now_s = self._clock.now_s()
+        used = len(snapshot.in_flight) + sum(until_s > now_s for until_s in snapshot.held)
+        return max(0.0, 1.0 - used / limit.requests)
+
 
 def _http(settings: UpbitSettings) -> OpenSender:
     return lambda: open_http_sender(
         settings.rest_url, timeout_s=settings.timeout_s, connections_max=_CONNECTIONS_MAX
     )
+
+
+def _websocket(settings: UpbitSettings) -> OpenStream:
+    url = stream_url(settings.rest_url, settings.stream_url)
+    # The limiter takes a permit for lost that is out for long.
+    timeout_s = min(settings.timeout_s, _CONNECT_S_MAX)
+    return lambda: open_websocket(url, timeout_s=timeout_s, read_wait_s=named_wait_s)
 
 
 def _store(settings: Settings, state_dir: Path, clock: Clock) -> OpenStore:
@@ -212,4 +307,10 @@ def _policy(settings: CacheSettings) -> CachePolicy:
         memory_bytes_max=settings.memory_mb * 1_000_000,
         max_age_s=settings.max_age_s,
         quote_max_age_s=settings.quote_max_age_s,
+    )
+
+
+def _feed_policy(settings: FeedSettings) -> FeedPolicy:
+    return FeedPolicy(
+        silent_s=settings.silent_s, dead_s=settings.dead_s, rotate_s=settings.rotate_s
     )

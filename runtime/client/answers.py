@@ -8,11 +8,13 @@ from typing import Any, Literal
 import msgspec
 
 from actors.errors import InvalidRequest
+from actors.messages import Subscribe
+from actors.updates import MarketUpdate
 from runtime.core.message import Request
 from runtime.messages import METHODS
 from runtime.names import printable
 from runtime.protocol import TIMEOUT_S_MAX, RequestId
-from runtime.wire import payload_bytes
+from runtime.wire import payload_bytes, result_from_wire
 from runtime.wire_errors import RemoteError, WireError, error_from_wire
 
 _NAMES = {kind: name for name, kind in METHODS.items()}
@@ -49,9 +51,11 @@ def encode_call(
 
 
 class Answer(msgspec.Struct):
-    """One answer, as the client reads it.
+    """One answer or notification, as the client reads it.
 
     Attributes:
+      method: What a notification is about; empty for an answer.
+      params: What it says, as it came.
       id: Which request it answers; None if the runtime could not tell, or turned us away.
       result: The result, as JSON gave it.
       error: What is wrong, in place of a result.
@@ -59,6 +63,8 @@ class Answer(msgspec.Struct):
     """
 
     jsonrpc: Literal["2.0"]
+    method: str = ""
+    params: msgspec.Raw = msgspec.Raw(b"")
     id: RequestId = None
     result: Any = None
     error: WireError | None = None
@@ -125,6 +131,45 @@ def _parse_answer(line: bytes) -> Answer:
     except (ValueError, RecursionError) as error:
         shown = printable(line[:80].decode(errors="replace"))
         raise RemoteError(f"what answered is no marketd runtime: {shown!r}") from error
+
+
+def read_subscribed(request: Subscribe, answer: Answer) -> int:
+    """Return the number of the subscription that `answer`, the first on its connection, begins.
+
+    Raises:
+      Exception: The answer is an error.
+    """
+    if answer.error is not None:
+        raise error_from_wire(answer.error)
+    if answer.id is None:
+        raise connection_error(answer)
+    begun = result_from_wire(request, answer.result, b"")
+    return int(begun.subscription)
+
+
+class _Updates(msgspec.Struct):
+    """What a notification of updates says."""
+
+    subscription: int
+    updates: list[MarketUpdate]
+
+
+_decode_updates = msgspec.json.Decoder(_Updates).decode
+
+
+def read_updates(answer: Answer, subscription: int) -> list[MarketUpdate]:
+    """Return the updates that `answer` brings; none if it is something else.
+
+    Raises:
+      RemoteError: They are malformed.
+    """
+    if answer.method != "update":
+        return []
+    try:
+        told = _decode_updates(answer.params)
+    except ValueError as error:
+        raise RemoteError(f"the runtime's updates are malformed: {error}") from error
+    return told.updates if told.subscription == subscription else []
 
 
 def connection_error(answer: Answer) -> Exception:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
-from actors.messages import GetCache, GetLimits
+from actors.messages import GetCache, GetGaps, GetLimits, GetStreams
 from actors.quotes import MarketInfo, OrderBook, Ticker, Trades
-from actors.reports import CacheReport, GroupLimits
+from actors.reports import CacheReport, GapReport, GroupLimits, StreamReport
+from actors.updates import MarketUpdate
 from runtime.client.requests import (
     TIMEOUT_S,
+    Keep,
+    Kind,
+    RawMethod,
     Time,
     candles_request,
     markets_request,
     orderbook_request,
+    raw_request,
     ticker_request,
     tickers_request,
     trades_request,
@@ -27,6 +33,7 @@ from runtime.messages import (
     GetStatistics,
     GetStatus,
     GetTree,
+    RawAnswer,
     RestartActor,
     ResumeActor,
     Status,
@@ -49,6 +56,9 @@ if TYPE_CHECKING:
     from actors.candles import Candles
 
 T = TypeVar("T")
+
+# A block in which updates come one by one.
+Updates: TypeAlias = AbstractAsyncContextManager[AsyncIterator[MarketUpdate]]
 
 
 class AsyncClient(ABC):
@@ -75,6 +85,7 @@ class AsyncClient(ABC):
         closed: bool = False,
         max_age_s: float | None = None,
         allow_stale: bool = False,
+        fill: Literal["none", "flat"] = "none",
         timeout_s: float = TIMEOUT_S,
     ) -> Candles:
         """Return candles, oldest first.
@@ -91,6 +102,8 @@ class AsyncClient(ABC):
           closed: Leave out the candle in progress.
           max_age_s: How old the newest part may be, in seconds; the runtime's setting if None.
           allow_stale: Accept older data, marked in `missing`, when the exchange does not answer.
+          fill: `flat` puts a candle without volume, marked in `filled`, where it is proven that
+            nobody traded.
           timeout_s: How long to wait, in seconds.
         """
         request = candles_request(
@@ -102,6 +115,7 @@ class AsyncClient(ABC):
             closed=closed,
             max_age_s=max_age_s,
             allow_stale=allow_stale,
+            fill=fill,
         )
         return await self.ask(request, timeout_s)
 
@@ -156,6 +170,59 @@ class AsyncClient(ABC):
     async def cache(self, *, timeout_s: float = TIMEOUT_S) -> CacheReport:
         """Return what is in memory and in the store, and how often it was enough."""
         return await self.ask(GetCache(), timeout_s)
+
+    async def streams(self, *, timeout_s: float = TIMEOUT_S) -> tuple[StreamReport, ...]:
+        """Return how the exchanges' live streams are doing."""
+        return await self.ask(GetStreams(), timeout_s)
+
+    async def gaps(
+        self, market: str = "", count: int = 100, *, timeout_s: float = TIMEOUT_S
+    ) -> tuple[GapReport, ...]:
+        """Return what was not known, or still is not, the newest last; of all markets if empty."""
+        return await self.ask(GetGaps(market=market, count=count), timeout_s)
+
+    async def raw(
+        self, method: RawMethod, *, timeout_s: float = TIMEOUT_S, **params: Any
+    ) -> RawAnswer:
+        """Return an answer in the field names of the exchange's REST interface.
+
+        Args:
+          method: `candles`, `ticker`, `tickers`, `orderbook` or `trades`.
+          timeout_s: How long to wait, in seconds.
+          params: What the method of that name takes.
+        """
+        return await self.ask(raw_request(method, params), timeout_s)
+
+    @abstractmethod
+    def subscribe(
+        self,
+        kind: Kind,
+        *markets: str,
+        timeframe: str = "1m",
+        closed: bool = False,
+        depth: int = 15,
+        keep: Keep = "auto",
+        capacity: int = 1_000,
+        timeout_s: float = TIMEOUT_S,
+    ) -> Updates:
+        """Be told as it happens, for as long as a `with` block runs; what is known comes first.
+
+        In the block, `for` (on trio `async for`) gives one update after the other.
+        Each update is one of `actors.updates`; a `Missed` says that some were left out before it.
+        After a restart of the runtime it goes on by itself, and says so with a `Missed`.
+
+        Args:
+          kind: `ticker`, `trades`, `orderbook`, `candles`, `gaps` or `health`.
+          markets: Of which; none for `health`, and for `gaps` none means all.
+          timeframe: Of candles.
+          closed: Only candles that are proven final, each once.
+          depth: Levels of an order book, a side.
+          keep: Of what is not read in time `latest` keeps the newest of each market, `every` all up
+            to `capacity`; `auto` takes what suits the kind.
+          capacity: Most updates kept.
+          timeout_s: How long to wait for it to begin, and to begin again after a restart, in
+            seconds; then `RuntimeUnreachable` or `CallTimeout` is raised.
+        """
 
     async def status(self, *, timeout_s: float = TIMEOUT_S) -> Status:
         """Return how the runtime is, and every actor in it."""

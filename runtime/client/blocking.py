@@ -21,8 +21,9 @@ from typing import Any, Self, TypeVar
 
 from actors.messages import GetCandles
 from runtime.client.answers import Answer, AnswerParser, connection_error, encode_call
-from runtime.client.blocking_base import SyncClient
-from runtime.client.requests import TIMEOUT_S
+from runtime.client.blocking_base import SyncClient, Updates
+from runtime.client.blocking_updates import BlockingUpdates
+from runtime.client.requests import TIMEOUT_S, Keep, Kind, subscribe_request
 from runtime.config import load_settings
 from runtime.core.errors import CallTimeout
 from runtime.core.message import Request
@@ -125,6 +126,29 @@ class BlockingClient(SyncClient):
         if answer.error is not None:
             raise error_from_wire(answer.error)
         return answer
+
+    def subscribe(
+        self,
+        kind: Kind,
+        *markets: str,
+        timeframe: str = "1m",
+        closed: bool = False,
+        depth: int = 15,
+        keep: Keep = "auto",
+        capacity: int = 1_000,
+        timeout_s: float = TIMEOUT_S,
+    ) -> Updates:
+        """Be told as it happens; see `SyncClient.subscribe`."""
+        request = subscribe_request(
+            kind,
+            markets,
+            timeframe=timeframe,
+            closed=closed,
+            depth=depth,
+            keep=keep,
+            capacity=capacity,
+        )
+        return BlockingUpdates(self.path, request, timeout_s=timeout_s, now_s=self._now_s)
 
     def _ask_twice(self, message: Request[Any], deadline_s: float, *, packed: bool) -> Answer:
         """Ask; and once more if the runtime went away before it said a word."""

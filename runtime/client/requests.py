@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from typing import Any, Literal
 
 from actors.errors import InvalidRequest
-from actors.messages import GetCandles, GetMarkets, GetOrderBook, GetTicker, GetTickers, GetTrades
+from actors.messages import (
+    GetCandles,
+    GetMarkets,
+    GetOrderBook,
+    GetTicker,
+    GetTickers,
+    GetTrades,
+    Subscribe,
+)
 from actors.timeframes import parse_time_ms
+from runtime.messages import GetRaw
 
 # Milliseconds since the epoch, ISO 8601 text, or a datetime; UTC if without a zone.
 Time = int | str | datetime
+
+# What can be subscribed to, and what becomes of updates that are not read in time.
+Kind = Literal["ticker", "trades", "orderbook", "candles", "gaps", "health"]
+Keep = Literal["auto", "latest", "every"]
+RawMethod = Literal["candles", "ticker", "tickers", "orderbook", "trades"]
 
 # How long a client waits for an answer if not told otherwise, in seconds: long enough for a few
 # pages from an exchange that is in no hurry.
@@ -28,6 +43,7 @@ def candles_request(
     closed: bool,
     max_age_s: float | None,
     allow_stale: bool,
+    fill: Literal["none", "flat"] = "none",
 ) -> GetCandles:
     """Return the request; raises `InvalidRequest` if a time is none."""
     return GetCandles(
@@ -39,6 +55,7 @@ def candles_request(
         closed=closed,
         max_age_s=max_age_s,
         allow_stale=allow_stale,
+        fill=fill,
     )
 
 
@@ -68,6 +85,40 @@ def trades_request(market: str, count: int, max_age_s: float | None) -> GetTrade
 def markets_request(quote: str | None, exchange: str) -> GetMarkets:
     """Return the request."""
     return GetMarkets(quote=quote, exchange=exchange)
+
+
+def subscribe_request(
+    kind: Kind,
+    markets: tuple[str, ...],
+    *,
+    timeframe: str,
+    closed: bool,
+    depth: int,
+    keep: Keep,
+    capacity: int,
+) -> Subscribe:
+    """Return the request; raises `InvalidRequest` for a list in place of markets."""
+    for market in markets:
+        if not isinstance(market, str):
+            raise InvalidRequest(f"markets go one by one: subscribe({kind!r}, *markets)")
+    return Subscribe(
+        kind=kind,
+        markets=markets,
+        timeframe=timeframe,
+        closed=closed,
+        depth=depth,
+        keep=keep,
+        capacity=capacity,
+    )
+
+
+def raw_request(method: RawMethod, params: Mapping[str, Any]) -> GetRaw:
+    """Return the request; raises `InvalidRequest` if a time is none."""
+    plain = dict(params)
+    for name in ("start", "end"):
+        if name in plain:
+            plain[name] = _time_ms(plain[name], name)
+    return GetRaw(method=method, params=plain)
 
 
 def _time_ms(time: Time | None, name: str) -> int | None:

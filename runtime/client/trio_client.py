@@ -19,8 +19,9 @@ import trio
 
 from actors.messages import GetCandles
 from runtime.client.answers import Answer, AnswerParser, connection_error, encode_call
-from runtime.client.base import AsyncClient
-from runtime.client.requests import TIMEOUT_S
+from runtime.client.base import AsyncClient, Updates
+from runtime.client.requests import TIMEOUT_S, Keep, Kind, subscribe_request
+from runtime.client.trio_updates import open_updates
 from runtime.config import load_settings
 from runtime.core.errors import CallTimeout
 from runtime.core.message import Request
@@ -101,6 +102,29 @@ class TrioClient(AsyncClient):
             return value
         kind = type(message).__name__
         raise CallTimeout(f"no answer to {kind} within {timeout_s:g} s")
+
+    def subscribe(
+        self,
+        kind: Kind,
+        *markets: str,
+        timeframe: str = "1m",
+        closed: bool = False,
+        depth: int = 15,
+        keep: Keep = "auto",
+        capacity: int = 1_000,
+        timeout_s: float = TIMEOUT_S,
+    ) -> Updates:
+        """Be told as it happens; see `AsyncClient.subscribe`."""
+        request = subscribe_request(
+            kind,
+            markets,
+            timeframe=timeframe,
+            closed=closed,
+            depth=depth,
+            keep=keep,
+            capacity=capacity,
+        )
+        return open_updates(self._path, self._dial, request, timeout_s=timeout_s)
 
     async def _ask_twice(self, message: Request[Any], timeout_s: float) -> Answer:
         """Ask; and once more if the runtime went away before it said a word to this request."""

@@ -102,7 +102,8 @@ def test_candles_as_json_are_what_bots_rely_on(
     run(["candles", "KRW-BTC", "1m", "2", "--json", "--socket", str(path)])
 
     result = json.loads(capsys.readouterr().out)
-    assert set(result) == {"series", "complete", "missing", "source", "as_of_ms", "candles"}
+    head = {"series", "complete", "missing", "source", "as_of_ms", "reason"}
+    assert set(result) == head | {"candles", "filled"}
     assert result["candles"][1] == {
         "open_time_ms": NEW_YEAR_MS + 60_000,
         "open": 137_000_001.0,

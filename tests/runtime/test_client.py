@@ -25,7 +25,9 @@ from actors.messages import GetCandles
 from runtime.client.base import AsyncClient
 from runtime.client.blocking import BlockingClient, connect
 from runtime.client.blocking_base import SyncClient
+from runtime.client.embedded import EmbeddedClient
 from runtime.client.requests import candles_request
+from runtime.client.trio_client import TrioClient
 from runtime.config import ControlSettings, SettingsError
 from runtime.core.errors import CallTimeout
 from runtime.core.message import Request
@@ -44,7 +46,7 @@ from runtime.wire_errors import RemoteError, WireError
 
 METHODS = [
     *("candles", "ticker", "tickers", "orderbook", "trades"),
-    *("markets", "limits", "cache", "status", "stop"),
+    *("markets", "limits", "cache", "streams", "gaps", "raw", "status", "stop"),
     *OPERATIONS,
 ]
 
@@ -56,6 +58,15 @@ def test_both_kinds_of_client_have_the_same_methods() -> None:
         assert inspect.signature(sync) == inspect.signature(awaited), name
         assert inspect.getdoc(sync) == inspect.getdoc(awaited), name
         assert inspect.iscoroutinefunction(awaited)
+
+
+def test_all_clients_subscribe_in_the_same_way() -> None:
+    """Over the socket or in the same process, waiting or not: the same names and defaults."""
+    kinds = (AsyncClient, SyncClient, TrioClient, BlockingClient, EmbeddedClient)
+    signatures = {str(inspect.signature(kind.subscribe)) for kind in kinds}
+
+    assert len(signatures) == 1
+    assert inspect.getdoc(AsyncClient.subscribe) == inspect.getdoc(SyncClient.subscribe)
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,9 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "tickers": {"markets": ("KRW-BTC", "KRW-ETH")},
     "orderbook": {"market": "KRW-BTC"},
     "trades": {"market": "KRW-BTC"},
+    "raw": {"method": "ticker", "params": {"market": "KRW-BTC"}},
+    "subscribe": {"kind": "ticker", "markets": ("KRW-BTC",)},
+    "unsubscribe": {"subscription": 7},
     **{name: {"name": "upbit.cache"} for name in OPERATIONS if name != "tree"},
 }
 
@@ -98,7 +101,16 @@ def test_candles_as_json_look_as_documented() -> None:
     stream = b"".join(encode_result(Call("x", ASK), sample_candles(2)))
 
     result = json.loads(stream)["result"]
-    assert list(result) == ["series", "complete", "missing", "source", "as_of_ms", "candles"]
+    assert list(result) == [
+        "series",
+        "complete",
+        "missing",
+        "source",
+        "as_of_ms",
+        "reason",
+        "candles",
+        "filled",
+    ]
     assert result["series"] == {"exchange": "upbit", "market": "KRW-BTC", "timeframe": "1m"}
     assert list(result["missing"][0]) == ["start_ms", "end_ms", "reason"]
     assert " ".join(result["candles"][0]) == "open_time_ms open high low close volume value closed"
@@ -313,3 +325,34 @@ def test_answer_of_another_request_can_be_told_by_its_id() -> None:
     assert isinstance(first, Answer)
     assert isinstance(second, Answer)
     assert (first.id, second.id) == (7, 8)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("rows", [0, 3, ROWS_PER_PIECE + 1])
+def test_filled_candles_and_their_reason_survive_the_wire(rows: int, packed: bool) -> None:  # noqa: FBT001 - a case
+    """A strategy must be able to tell a made-up candle from a traded one."""
+    plain = sample_candles(rows)
+    marks = np.arange(rows) % 3 == 1
+    candles = Candles(
+        plain.series,
+        plain.open_time_ms,
+        plain.floats,
+        plain.closed,
+        filled=marks,
+        source="live",
+        reason="the stream has it",
+    )
+
+    answer = travel(Call(1, ASK, packed=packed), candles, step=1_000)
+
+    assert answer == candles
+    assert answer.filled is not None
+    assert answer.filled.tolist() == marks.tolist()
+    assert (answer.source, answer.reason) == ("live", "the stream has it")
+
+
+def test_marks_that_do_not_fit_are_refused() -> None:
+    """As with every answer that makes no sense."""
+    result = json.loads(b"".join(encode_result(Call(1, ASK), sample_candles(2))))["result"]
+    with pytest.raises(RemoteError, match="1 marks for 2 candles"):
+        result_from_wire(ASK, {**result, "filled": [True]}, b"")

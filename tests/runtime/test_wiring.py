@@ -65,7 +65,13 @@ async def names(application: Application) -> list[str]:
 async def test_the_tree_has_these_names_in_this_order(tmp_path: Path, clock: TrioClock) -> None:
     """They are in logs and in `marketd status`; what is later rests on what is earlier."""
     async with opened(tmp_path, clock) as application:
-        assert await names(application) == ["store", "upbit", "upbit.limiter", "upbit.cache"]
+        assert await names(application) == [
+            "store",
+            "upbit",
+            "upbit.limiter",
+            "upbit.cache",
+            "upbit.feed",
+        ]
         registry = application.wired.registry
         for name in ("store", "upbit.limiter", "upbit.cache"):
             assert registry.mailbox(name).name == name
@@ -215,7 +221,8 @@ async def test_settings_reach_the_cache(
         report = await stage.market.cache()
 
         assert await stage.market.candles("KRW-BTC", "1m", 5) == first
-        assert await stage.market.ticker("KRW-BTC") is ticker
+        again = await stage.market.ticker("KRW-BTC")
+        assert (again.time_ms, again.source) == (ticker.time_ms, "memory")
         assert stage.exchange.calls() == 2
         assert report.bytes_max == 3_000_000
         assert report.series[0].candles <= 7 + 2
