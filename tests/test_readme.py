@@ -29,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.mark.real_time
 @pytest.mark.slow
-@pytest.mark.parametrize("code", BLOCKS, ids=["blocking", "trio", "embedded"])
+@pytest.mark.parametrize("code", BLOCKS, ids=["blocking", "trio", "embedded", "subscribed"])
 def test_every_example_runs(code: str, folder: Path, tmp_path: Path) -> None:
     """As somebody would paste it, with the runtime of line one running."""
     environ = clean_environ(
