@@ -123,10 +123,6 @@ class ScriptedStream(StreamAdapter):
         self.sets.append(dict(streams))
         return f"set {len(self.sets) - 1}"
 
-    def listing(self, *, ticket: str) -> str:
-        """Return what nobody sends here."""
-        return f"list {ticket}"
-
     def ping(self) -> str:
         """Return the text that asks whether the line is up."""
         return PING

@@ -142,10 +142,6 @@ class StreamAdapter(ABC):
         """
 
     @abstractmethod
-    def listing(self, *, ticket: str) -> str:
-        """Return the text that asks what the connection is subscribed to."""
-
-    @abstractmethod
     def ping(self) -> str:
         """Return the text that asks whether the connection is up."""
 

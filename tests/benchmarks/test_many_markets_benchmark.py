@@ -24,7 +24,7 @@ from runtime.testing_processes import Process, start_daemon, start_sandbox
 pytestmark = [pytest.mark.benchmark, pytest.mark.real_time]
 
 MARKETS = 250
-WATCHED_S = 60.0
+WATCHED_S = 20.0
 KINDS = ("ticker", "trades", "orderbook")
 
 

@@ -91,11 +91,6 @@ class UpbitStream(StreamAdapter):
         types = [{"type": name, "codes": listed} for name, listed in codes.items()]
         return _text([{"ticket": ticket}, *types, {"format": self._form}])
 
-    def listing(self, *, ticket: str) -> str:
-        """Return the text that asks what the connection is subscribed to."""
-        # The format is that of the whole connection: left out, it would become DEFAULT.
-        return _text([{"ticket": ticket}, {"method": "LIST_SUBSCRIPTIONS"}, {"format": self._form}])
-
     def ping(self) -> str:
         """Return the text that asks whether the connection is up."""
         return "PING"

@@ -115,20 +115,6 @@ def test_an_order_book_is_asked_for_as_deep_as_needed_and_no_deeper(
     assert json.loads(text)[1] == {"type": "orderbook", "codes": [f"KRW-BTC.{suffix}"]}
 
 
-def test_a_connection_speaks_one_format_throughout() -> None:
-    """Asking for the listing without a format would turn the frames that follow to DEFAULT."""
-    stream = UpbitStream(form="DEFAULT")
-    text = stream.subscribe({StreamKey("trade", "KRW-BTC"): 0}, ticket="t")
-
-    assert json.loads(text)[-1] == {"format": "DEFAULT"}
-    assert json.loads(stream.listing(ticket="t")) == [
-        {"ticket": "t"},
-        {"method": "LIST_SUBSCRIPTIONS"},
-        {"format": "DEFAULT"},
-    ]
-    assert stream.ping() == "PING"
-
-
 @pytest.mark.parametrize("timeframe", [Timeframe.D1, Timeframe.W1, Timeframe.MN1, None])
 def test_candles_that_are_not_streamed_cannot_be_asked_for(timeframe: Timeframe | None) -> None:
     """Upbit would answer with silence."""
