@@ -110,6 +110,16 @@ class LiveDesk:
         """Return every series that streams tell, or told until a break."""
         return self._series.values()
 
+    @property
+    def folded(self) -> list[Series]:
+        """Return the series whose candle in progress is made of days that streams tell."""
+        return [
+            Series(live.series.market, timeframe)
+            for live in self._series.values()
+            for timeframe in _FOLDED_FROM_DAYS
+            if live.series.timeframe is Timeframe.D1
+        ]
+
     def is_whole(self, series: Series) -> bool:
         """Return whether memory is what the stream says, with nothing unseen before it."""
         live, known = self._series.get((series.market.code, series.timeframe)), self._look(series)
@@ -144,9 +154,11 @@ class LiveDesk:
             if live is not None and live.streaming:
                 live.whole_from_ms, live.streaming = None, False
                 found.append(live.series)
-                known = self._look(live.series)
-                if known is not None and known.live:
-                    self._put(replace(known, live=False, _answers={}, _all=[]))
+        for series in found:
+            self._is_no_longer_live(self._look(series))
+            if series.timeframe is Timeframe.D1:
+                for timeframe in _FOLDED_FROM_DAYS:
+                    self._is_no_longer_live(self._look(Series(series.market, timeframe)))
         return found
 
     # -------------------------------------------------------------- what is told
@@ -195,12 +207,20 @@ class LiveDesk:
             series = Series(market, timeframe)
             known = self._look(series)
             open_ms = timeframe.floor_ms(day.open_time_ms)
-            if known is None or days is None or days.from_ms > open_ms or known.reach_ms < open_ms:
+            if known is None or known.reach_ms < timeframe.shift_ms(open_ms, -1):
+                continue
+            if days is None or days.from_ms > open_ms or days.proven_ms < day.open_time_ms:
+                # The last a stream told of yesterday may lack its last trades.
+                self._is_no_longer_live(known)
                 continue
             rows = days.candles.between(open_ms, timeframe.shift_ms(open_ms, 1))
             folded = fold_rows(as_rows(rows) or (day,), open_ms)._replace(made_ms=day.made_ms)
             self._put(with_row(known, folded, received_s=received_s))
             self._publish(series, folded, closed=False)
+
+    def _is_no_longer_live(self, known: Known | None) -> None:
+        if known is not None and known.live:
+            self._put(replace(known, live=False, _answers={}, _all=[]))
 
     # -------------------------------------------------------------- what is proven
 

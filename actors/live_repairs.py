@@ -22,7 +22,7 @@ from actors.exchanges.streams import StreamKey
 from actors.exchanges.throttled import ExchangeState
 from actors.holes import TRIES_MAX, GapLog, Hole, InnerReply, wait_s
 from actors.known import Known
-from actors.live_desk import Doubt, LiveDesk, LiveSeries
+from actors.live_desk import Doubt, LiveDesk
 from actors.messages import StoreWrite
 from actors.queries import CandleQuery
 from actors.reports import GapReport
@@ -108,7 +108,9 @@ class LiveRepairs:
             if hole.due_s <= now_s:
                 self._mend(hole)
         for live in list(self._desk().all):
-            self._confirm(live, now_s)
+            self._confirm(live.series, now_s)
+        for series in self._desk().folded:
+            self._confirm(series, now_s)
 
     # -------------------------------------------------------------- holes of a stream
 
@@ -217,9 +219,9 @@ class LiveRepairs:
 
     # -------------------------------------------------------------- what a stream cannot prove
 
-    def _confirm(self, live: LiveSeries, now_s: float) -> None:
+    def _confirm(self, series: Series, now_s: float) -> None:
         """Ask for a page if candles wait for a proof that the stream does not give."""
-        series, known = live.series, self._parts.look(live.series)
+        known = self._parts.look(series)
         if known is None:
             if self._has_readers(series):
                 self._ask(series, None, now_s)
@@ -231,6 +233,8 @@ class LiveRepairs:
             return
         waited_for = self._parts.events.has(("closed", str(series.market), timeframe.value))
         waits = waited_for or len(known.open) > _OPEN_MAX or self._desk().is_stuck(known)
+        # Weeks and months in progress are made of days that are closed, and of the present one.
+        waits = waits or (timeframe is Timeframe.D1 and self._has_folded(series))
         if not waits or series in self._holes:
             return
         minutes = Series(series.market, Timeframe.M1)
@@ -244,6 +248,10 @@ class LiveRepairs:
             # The candle itself is there as the exchange sent it: its minutes will prove it.
             series, known = minutes, finer
         self._ask(series, known, now_s)
+
+    def _has_folded(self, days: Series) -> bool:
+        folded = (each for each in self._desk().folded if each.market == days.market)
+        return any(self._parts.look(each) is not None for each in folded)
 
     def _ask(self, series: Series, known: Known | None, now_s: float) -> None:
         proven_ms = -1 if known is None else known.proven_ms
