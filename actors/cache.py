@@ -22,6 +22,7 @@ from typing import Any
 
 from actors.cache_quotes import CacheQuotes, QuoteRequest
 from actors.cache_tables import CachePolicy, CacheTables, candles_key
+from actors.closed_teller import ClosedTeller
 from actors.errors import Overloaded
 from actors.exchanges.base import ExchangeAdapter
 from actors.exchanges.clock import ExchangeClock
@@ -247,7 +248,7 @@ class CacheActor(Actor):
         loader = self._loaders.get(known.series)
         if loader is not None:
             loader.history.known = known
-        self._live.closed(before, known)
+        self._teller.closed(before, known)
         self._keep_bound()
 
     def _keep_bound(self) -> None:
@@ -301,6 +302,7 @@ class CacheActor(Actor):
             history=lambda series: self._loader(series).history,
             save_s=load.save_s,
         )
+        self._teller = ClosedTeller(self._events, look=self._look, ask=self._ask)
         self._live = LiveDesk(
             self._adapter.name,
             look=self._look,
@@ -318,8 +320,12 @@ class CacheActor(Actor):
         self._live.learnt(series, lesson, before)
 
     def _correct(self, write: StoreWrite) -> None:
-        history = self._loader(write.candles.series).history
-        self.context.nursery.start_soon(history.save_live, write)
+        self.context.nursery.start_soon(self._store_correction, write)
+
+    async def _store_correction(self, write: StoreWrite) -> None:
+        series = write.candles.series
+        if not await self._loader(series).history.save_live(write):
+            self._saver.proven(series, write.proven.start_ms)
 
     # -------------------------------------------------------------- quotes
 

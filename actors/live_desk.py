@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from actors.closed_teller import publish
 from actors.coverage import Span
 from actors.exchanges.streams import LiveRow, StreamKey
 from actors.known import Known, as_rows, with_final, with_row
@@ -21,13 +22,12 @@ from actors.live_rows import fold_rows
 from actors.messages import LiveCandles, StoreWrite
 from actors.series import Market, Series
 from actors.timeframes import Timeframe
-from actors.updates import CandleUpdate
 from runtime.core.pubsub import PubSub
 
 # The last frame of a minute often lacks its last trades. Where nobody waits for closed candles one
 # page repairs all such minutes of this time: 200 would fit on it.
 _STUCK_MS = 90 * 60_000
-_FOLDED_FROM_DAYS = (Timeframe.W1, Timeframe.MN1)
+FOLDED_FROM_DAYS = (Timeframe.W1, Timeframe.MN1)
 
 
 @dataclass(slots=True)
@@ -72,7 +72,7 @@ class LiveDesk:
     Args:
       exchange: The exchange's name.
       look: Returns what memory holds of a series.
-      put: Takes what memory holds now, publishes it in the table, and calls `closed` here.
+      put: Takes what memory holds now, and publishes it in the table.
       events: Where updates are published.
       rows_max: Most closed candles of one series in memory.
       doubt: Takes every disagreement.
@@ -102,8 +102,6 @@ class LiveDesk:
         self._count = count
         self._markets: dict[str, LiveMarket] = {}
         self._series: dict[tuple[str, Timeframe], LiveSeries] = {}
-        # Up to where candles of a series were told as closed; none is ever told twice.
-        self._told_ms: dict[Series, int] = {}
 
     @property
     def all(self) -> Iterable[LiveSeries]:
@@ -116,7 +114,7 @@ class LiveDesk:
         return [
             Series(live.series.market, timeframe)
             for live in self._series.values()
-            for timeframe in _FOLDED_FROM_DAYS
+            for timeframe in FOLDED_FROM_DAYS
             if live.series.timeframe is Timeframe.D1
         ]
 
@@ -157,7 +155,7 @@ class LiveDesk:
         for series in found:
             self._is_no_longer_live(self._look(series))
             if series.timeframe is Timeframe.D1:
-                for timeframe in _FOLDED_FROM_DAYS:
+                for timeframe in FOLDED_FROM_DAYS:
                     self._is_no_longer_live(self._look(Series(series.market, timeframe)))
         return found
 
@@ -196,14 +194,14 @@ class LiveDesk:
             if row.open_time_ms < known.proven_ms:
                 # Told as closed already, or too late to be news.
                 return
-        self._publish(live.series, row, closed=False)
+        publish(self._events, live.series, row, closed=False)
         if live.series.timeframe is Timeframe.D1:
             self._fold_days(live.series.market, row, received_s)
 
     def _fold_days(self, market: Market, day: LiveRow, received_s: float) -> None:
         """Make the week's and the month's candle in progress of its days."""
         days = self._look(Series(market, Timeframe.D1))
-        for timeframe in _FOLDED_FROM_DAYS:
+        for timeframe in FOLDED_FROM_DAYS:
             series = Series(market, timeframe)
             known = self._look(series)
             open_ms = timeframe.floor_ms(day.open_time_ms)
@@ -216,7 +214,7 @@ class LiveDesk:
             rows = days.candles.between(open_ms, timeframe.shift_ms(open_ms, 1))
             folded = fold_rows(as_rows(rows) or (day,), open_ms)._replace(made_ms=day.made_ms)
             self._put(with_row(known, folded, received_s=received_s))
-            self._publish(series, folded, closed=False)
+            publish(self._events, series, folded, closed=False)
 
     def _is_no_longer_live(self, known: Known | None) -> None:
         if known is not None and known.live:
@@ -310,38 +308,6 @@ class LiveDesk:
             write = StoreWrite(lesson.closed.between(span.start_ms, span.end_ms), span)
             self._doubt(Doubt(series, span, detail, write))
 
-    # -------------------------------------------------------------- telling
-
-    def closed(self, before: Known | None, known: Known) -> None:
-        """Tell the candles that are final now and were not; called after each write to the table.
-
-        Args:
-          before: What the table had.
-          known: What it has.
-        """
-        series = known.series
-        if before is not None and before.proven_ms == known.proven_ms:
-            return
-        start_ms = self._told_ms.get(series)
-        if start_ms is None:
-            start_ms = known.proven_ms if before is None else before.proven_ms
-        if known.proven_ms <= start_ms:
-            self._told_ms[series] = start_ms
-            return
-        self._told_ms[series] = known.proven_ms
-        if self._events.has(("closed", str(series.market), series.timeframe.value)):
-            for row in as_rows(known.closed.between(start_ms, known.proven_ms)):
-                self._publish(series, row, closed=True)
-
-    def _publish(self, series: Series, row: LiveRow, *, closed: bool) -> None:
-        topic = ("closed" if closed else "candles", str(series.market), series.timeframe.value)
-        if self._events.has(topic):
-            self._events.publish(topic, _update(series, row, closed=closed))
-        if closed:
-            topic = ("candles", topic[1], topic[2])
-            if self._events.has(topic):
-                self._events.publish(topic, _update(series, row, closed=True))
-
     def _live(self, code: str, timeframe: Timeframe) -> LiveSeries:
         live = self._series.get((code, timeframe))
         if live is None:
@@ -369,18 +335,3 @@ def _timeframe(key: StreamKey) -> Timeframe | None:
     if key.kind == "candle":
         return key.timeframe
     return Timeframe.D1 if key.kind == "ticker" else None
-
-
-def _update(series: Series, row: LiveRow, *, closed: bool) -> CandleUpdate:
-    return CandleUpdate(
-        market=str(series.market),
-        timeframe=series.timeframe.value,
-        open_time_ms=row.open_time_ms,
-        open=row.open,
-        high=row.high,
-        low=row.low,
-        close=row.close,
-        volume=row.volume,
-        value=row.value,
-        closed=closed,
-    )

@@ -27,9 +27,10 @@ from actors.timeframes import Timeframe
 
 Told: TypeAlias = Literal["news", "stale", "disagrees"]
 
-# A day and a window of four hours.
-_MINUTES_KEPT = 1_680
-_SECONDS_KEPT = 14_400
+# What is not proven for longer than two windows of four hours, or an hour of seconds, waits for a
+# page; there may be hundreds of markets.
+_MINUTES_KEPT = 480
+_SECONDS_KEPT = 3_600
 _COARSE_KEPT = 400
 # Rows of a moment wait for their partner: a second's tickers, and timeframes a little apart.
 _MOMENTS_KEPT = 64

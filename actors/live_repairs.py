@@ -22,7 +22,7 @@ from actors.exchanges.streams import StreamKey
 from actors.exchanges.throttled import ExchangeState
 from actors.holes import TRIES_MAX, GapLog, Hole, InnerReply, wait_s
 from actors.known import Known
-from actors.live_desk import Doubt, LiveDesk
+from actors.live_desk import FOLDED_FROM_DAYS, Doubt, LiveDesk
 from actors.messages import StoreWrite
 from actors.queries import CandleQuery
 from actors.reports import GapReport
@@ -153,8 +153,12 @@ class LiveRepairs:
         return series.timeframe not in {Timeframe.H4, Timeframe.D1} or self._has_readers(series)
 
     def _has_readers(self, series: Series) -> bool:
-        name, has = (str(series.market), series.timeframe.value), self._parts.events.has
-        return has(("closed", *name)) or has(("candles", *name))
+        """Return whether somebody is told of a series, or of what is made of it."""
+        names = [(str(series.market), series.timeframe.value)]
+        if series.timeframe is Timeframe.D1:
+            names += [(names[0][0], timeframe.value) for timeframe in FOLDED_FROM_DAYS]
+        has = self._parts.events.has
+        return any(has(("closed", *name)) or has(("candles", *name)) for name in names)
 
     def _again(self, hole: Hole, after_s: float) -> None:
         hole.due_s = self._parts.clock.now_s() + after_s
@@ -235,7 +239,9 @@ class LiveRepairs:
         waits = waited_for or len(known.open) > _OPEN_MAX or self._desk().is_stuck(known)
         # Weeks and months in progress are made of days that are closed, and of the present one.
         waits = waits or (timeframe is Timeframe.D1 and self._has_folded(series))
-        if not waits or series in self._holes:
+        hole = self._holes.get(series)
+        if not waits or (hole is not None and hole.end_ms is not None):
+            # A hole behind which the stream goes on is mended, and all of it at once.
             return
         minutes = Series(series.market, Timeframe.M1)
         finer = self._parts.look(minutes)

@@ -9,6 +9,7 @@ import pytest
 
 from actors.cache_tables import CacheTables, candles_key
 from actors.candles import Candles
+from actors.closed_teller import ClosedTeller
 from actors.coverage import Coverage, Span
 from actors.exchanges.base import CandlePage
 from actors.exchanges.clock import ExchangeClock
@@ -97,12 +98,13 @@ class Stage:
             settle_s=SETTLE_S,
             look=self.look,
             everything=lambda: [known for _, known in self.tables.candles.items()],
-            ask=lambda query, reply: self.asked.append((query, reply)),
+            ask=self._ask,
             state=ExchangeState,
             correct=self.corrected.append,
             count=self._count,
         )
         self.repairs = LiveRepairs(parts, gaps, lambda: self.desk)
+        self.teller = ClosedTeller(self.events, look=self.look, ask=self._ask)
         self.desk = LiveDesk(
             "upbit",
             look=self.look,
@@ -121,7 +123,10 @@ class Stage:
     def _put(self, known: Known) -> None:
         before = self.look(known.series)
         self._writer.put(candles_key(known.series), known)
-        self.desk.closed(before, known)
+        self.teller.closed(before, known)
+
+    def _ask(self, query: CandleQuery, reply: InnerReply) -> None:
+        self.asked.append((query, reply))
 
     def _count(self, what: str, times: int = 1) -> None:
         self.counts[what] = self.counts.get(what, 0) + times
