@@ -181,13 +181,11 @@ class LiveReader:
         return is_live and now_s - line.heard_s <= HEARD_S_MAX
 
     def heard_s(self, series: Series) -> float | None:
-        """Return when the stream of a series was last heard; None if it is not to be relied on."""
+        """Return when the stream of a series was last heard; None if that is too long ago."""
         code, timeframe = series.market.code, series.timeframe
         heard_s = self.tables.heard_s(_main_stream(code, timeframe, self.rules))
-        now_s = self._clock.now_s()
-        if heard_s is None or now_s - heard_s > HEARD_S_MAX:
-            return None
-        return heard_s if self._trust.is_trusted(self.tables.line.get(LINE), now_s) else None
+        is_recent = heard_s is not None and self._clock.now_s() - heard_s <= HEARD_S_MAX
+        return heard_s if is_recent else None
 
     def want(self, series: Series, *, now_s: float) -> None:
         """Count that candles of `series` need a request, or would; stream them if that is often."""
