@@ -155,12 +155,21 @@ def test_watching_prints_again_until_there_is_no_answer(
         assert bare(out) == TREE * 3
 
 
+# As a shell starts it for somebody who sits there; in the background Ctrl-C is ignored.
+AT_A_TERMINAL = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from runtime.__main__ import main
+raise SystemExit(main())
+"""
+
+
 @pytest.mark.real_time
 def test_watching_ends_well_by_ctrl_c(path: Path) -> None:
     """It is the way to end it."""
-    watch = ["-m", "runtime", "tree", "--watch", "0.05", "--json", "--socket", str(path)]
+    watch = ["tree", "--watch", "0.05", "--json", "--socket", str(path)]
     with subprocess.Popen(
-        [sys.executable, *watch],
+        [sys.executable, "-c", AT_A_TERMINAL, *watch],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=ROOT,
