@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
-from actors.channels import KEEP_S, Choice
+from actors.channels import HEARD_S_MAX, KEEP_CANDLES_S, KEEP_S, Choice
 from actors.exchanges.streams import StreamKey
 from actors.exchanges.upbit.limits import STREAM_RULES
 from actors.feed_tables import LINE, FeedTables, LineState, LiveQuote, StreamState
 from actors.live_reader import LiveReader
+from actors.series import Series
+from actors.timeframes import Timeframe
 from actors.wants import Wants
 
 TICKER = StreamKey("ticker", "KRW-BTC")
@@ -160,3 +162,35 @@ def test_a_stream_that_tells_too_seldom_for_who_asks_is_let_go(stage: Stage) -> 
     stage.time_s += KEEP_S
     stage.ask(max_age_s=1.0)
     assert TICKER not in stage.wanted()
+
+
+def test_a_line_that_was_not_heard_for_long_keeps_no_candles_fresh(stage: Stage) -> None:
+    """It may be half open: nothing comes, and nobody says so."""
+    minutes = Series.parse("KRW-BTC", "1m")
+    stage.go_live(StreamKey("candle", "KRW-BTC", Timeframe.M1))
+    stage.time_s += HEARD_S_MAX
+    assert stage.reader.heard_s(minutes) == 100.0
+    assert stage.reader.keeps(minutes, now_s=stage.time_s)
+
+    stage.time_s += 0.1
+    assert stage.reader.heard_s(minutes) is None
+    assert not stage.reader.keeps(minutes, now_s=stage.time_s)
+
+
+def test_candles_of_a_market_are_wanted_as_long_as_any_timeframe_is_asked_for(
+    stage: Stage,
+) -> None:
+    """All of them hang on the same streams, which cost a page for each timeframe to take up."""
+    for name in ("1m", "5m", "1h", "1d") * 3:
+        stage.reader.want(Series.parse("KRW-BTC", name), now_s=stage.time_s)
+        stage.time_s += 30.0
+
+    assert {key.timeframe for key in stage.wanted() if key.kind == "candle"} == {
+        Timeframe.M1,
+        Timeframe.M5,
+        Timeframe.H1,
+        Timeframe.H4,
+    }
+    assert TICKER in stage.wanted()
+    stage.time_s += KEEP_CANDLES_S
+    assert stage.wanted() == {}
