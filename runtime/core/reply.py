@@ -15,9 +15,20 @@ class Reply:
       deadline_s: When the caller stops waiting, on `Clock.now_s`.
       abandoned: Whether the caller was cancelled or ran out of time, so that nobody will read it.
       forget: Called once there is an answer.
+      on_abandoned: Called at once when the caller goes, if whoever owes the answer has set it. It
+        must not raise, and runs while trio delivers the cancellation, so it only keeps accounts.
     """
 
-    __slots__ = ("_answered", "_error", "_task", "_value", "abandoned", "deadline_s", "forget")
+    __slots__ = (
+        "_answered",
+        "_error",
+        "_task",
+        "_value",
+        "abandoned",
+        "deadline_s",
+        "forget",
+        "on_abandoned",
+    )
 
     def __init__(self, deadline_s: float) -> None:
         self.deadline_s = deadline_s
@@ -27,6 +38,7 @@ class Reply:
         self._error: Exception | None = None
         self._task: trio.lowlevel.Task | None = None
         self.forget: Callable[[Reply], None] | None = None
+        self.on_abandoned: Callable[[], None] | None = None
 
     @property
     def answered(self) -> bool:
@@ -64,4 +76,6 @@ class Reply:
     def _abort(self, _raise_cancel: object) -> trio.lowlevel.Abort:
         self._task = None
         self.abandoned = True
+        if self.on_abandoned is not None:
+            self.on_abandoned()
         return trio.lowlevel.Abort.SUCCEEDED
