@@ -17,7 +17,7 @@ from typing import Protocol
 
 import trio
 
-from actors.errors import ExchangeError, MalformedPayload, RateLimited
+from actors.errors import ExchangeError
 from actors.exchanges.streams import StreamAdapter, StreamKey, StreamLost, StreamSocket
 from actors.feed_tables import FeedPolicy
 from runtime.core.clock import Clock
@@ -136,7 +136,7 @@ class Connection:
     ) -> None:
         try:
             await task(socket)  # type: ignore[misc]
-        except (StreamLost, MalformedPayload, RateLimited) as error:
+        except (ExchangeError, ActorError) as error:
             self._lose(error)
             scope.cancel()
 

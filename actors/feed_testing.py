@@ -48,6 +48,7 @@ NEW_YEAR_MS = 1_767_225_600_000
 
 RULES = StreamRules(
     connect_group="connect",
+    message_group="messages",
     message_limits=(RateLimit(5, 1.0), RateLimit(100, 60.0)),
     idle_s=120.0,
     confirm_s=5.0,

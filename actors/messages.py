@@ -242,10 +242,14 @@ class Permit(msgspec.Struct, frozen=True):
     Attributes:
       id: Names this permit when it is given back.
       group: The group it was granted in.
+      holder: As it was asked for.
+      weight: As it was asked for.
     """
 
     id: int
     group: str
+    holder: str = ""
+    weight: int = 1
 
 
 class AcquirePermit(Request[Permit], frozen=True, kw_only=True):
@@ -254,10 +258,15 @@ class AcquirePermit(Request[Permit], frozen=True, kw_only=True):
     Attributes:
       group: The exchange's own name for the group the request counts in.
       priority: Whose turn it is when several wait.
+      holder: Whom the exchange counts it for: the account or the connection where the group is
+        counted by these, else empty.
+      weight: How much it counts for.
     """
 
     group: str
     priority: Priority = Priority.ASKED
+    holder: str = ""
+    weight: int = 1
 
 
 class ReleasePermit(Event, frozen=True, kw_only=True):
@@ -269,6 +278,7 @@ class ReleasePermit(Event, frozen=True, kw_only=True):
       answered: Whether a response came; if not, the server may yet count the request.
       status: The HTTP status of the response; 0 without one.
       remaining: What the server said is left in its present window; None if it did not say.
+      period_s: Which of the group's windows that is about; None for the first.
       retry_after_s: How long the server told us to wait, in seconds; None if it did not say.
     """
 
@@ -277,6 +287,7 @@ class ReleasePermit(Event, frozen=True, kw_only=True):
     answered: bool
     status: int = 0
     remaining: int | None = None
+    period_s: float | None = None
     retry_after_s: float | None = None
 
 

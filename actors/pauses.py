@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import msgspec
@@ -39,6 +40,15 @@ class Pause(msgspec.Struct, frozen=True):
     until_s: float = 0.0
     began_s: float = 0.0
     strikes: int = 0
+
+    def is_possible(self, now_s: float) -> bool:
+        """Return whether a pause can look like this at `now_s`."""
+        # Written so that a NaN makes it impossible.
+        return (
+            -math.inf < self.until_s <= now_s + PAUSE_S_MAX
+            and -math.inf < self.began_s <= now_s
+            and self.strikes >= 0
+        )
 
     def struck(
         self, now_s: float, rules: PauseRules, *, granted_s: float | None, asked_s: float

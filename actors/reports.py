@@ -7,36 +7,76 @@ from typing import Literal
 import msgspec
 
 
+class WindowUse(msgspec.Struct, frozen=True, kw_only=True):
+    """One window of a group.
+
+    Attributes:
+      requests: How many requests, or how much weight, we allow ourselves in any `period_s`.
+      period_s: The window, in seconds.
+      used: How much of it is in use: in flight, or answered less than a window ago.
+    """
+
+    requests: int
+    period_s: float
+    used: int
+
+
+class ClassUse(msgspec.Struct, frozen=True, kw_only=True):
+    """The requests of one priority in a group.
+
+    Attributes:
+      priority: `asked`, `repair`, `declared` or `predicted`.
+      share: What part of the group it gets at least, if it asks for that much; 0 to 1.
+      queued: Requests waiting for a slot.
+      next_free_s: Seconds until one more could be sent at the earliest, behind those queued.
+      granted: Requests let through since start.
+    """
+
+    priority: str
+    share: float
+    queued: int
+    next_free_s: float
+    granted: int
+
+
 class GroupLimits(msgspec.Struct, frozen=True, kw_only=True):
     """One rate-limit group of one exchange, at this moment.
 
     Attributes:
       exchange: The exchange.
       group: The exchange's own name for the group.
-      requests: How many requests we allow ourselves in any `period_s`.
-      period_s: The window, in seconds.
+      holder: The account or connection, where the exchange counts by these; else empty.
+      windows: All of its windows; every one of them is kept.
+      classes: Who asks, most urgent first.
       in_flight: Requests sent and not yet answered.
-      held: Slots in use: in flight, or answered less than a window ago.
       queued: Requests waiting for a slot.
-      next_free_s: Seconds until a request asked for now could be sent, behind those queued.
+      next_free_s: Seconds until a request asked for now could be sent, at the earliest.
       paused_s: Seconds until a pause that the exchange imposed ends; 0 if there is none.
+      paused_because: Why, in words; empty if there is no pause.
       server_remaining: What the exchange last said was left in its window; None if nothing yet.
+      server_heard_s: How long ago that was, in seconds; None if never.
       granted: Requests let through since start.
       rejected: Answers 429 or 418 since start.
+      refused: Requests for a slot since start that we refused: too many waiting, or none in time.
+      explanation: In sentences: what waits, for what and until when; empty if nothing does.
     """
 
     exchange: str
     group: str
-    requests: int
-    period_s: float
+    holder: str = ""
+    windows: tuple[WindowUse, ...]
+    classes: tuple[ClassUse, ...]
     in_flight: int
-    held: int
     queued: int
     next_free_s: float
     paused_s: float
+    paused_because: str = ""
     server_remaining: int | None
+    server_heard_s: float | None
     granted: int
     rejected: int
+    refused: int
+    explanation: str = ""
 
 
 class SeriesReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""The arithmetic of a rate limit that is never overrun. No clock and no tasks: times come in.
+"""The arithmetic of limits that are never overrun. No clock and no tasks: times come in.
 
 A limit of n requests in any window is kept by n slots. A request takes a slot when it is sent and
 holds it until a window has passed since its answer came. Why that is safe: the server counted the
@@ -7,79 +7,120 @@ later. Each slot thus puts at most one request into any window, and n slots at m
 latencies are and wherever the server's windows begin; so it holds for servers with fixed windows,
 sliding windows and token buckets alike. The price is that a slot is idle while a request travels.
 
+Several windows at once are several rows of slots, of which a request takes one each; a request of
+weight w takes w of them. Neither touches the argument.
+
 Reasoning in the times of sending instead fails as soon as two requests travel at different speed.
 """
 
 from __future__ import annotations
 
 import math
-from bisect import insort
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
 from actors.exchanges.base import RateLimit
-from actors.pauses import PAUSE_S_MAX, Pause
+from actors.pauses import Pause
+from actors.windows import Window
 
 
 @dataclass(frozen=True, slots=True)
 class SlotRules:
-    """How long slots are held. The defaults suit every limit that is counted in seconds.
+    """How long slots are held. The defaults suit limits that are counted in seconds or more.
 
     Attributes:
       margin_s: Added to every window, for servers whose clock ticks in milliseconds. More costs
-        throughput: each millisecond a thousandth of it.
+        throughput: each millisecond a thousandth of a window of a second.
+      drift: Added to every window, as a part of it: a server's second is not quite ours. Clocks
+        that are being set may run 500 parts in a million fast or slow, and there are two.
       transit_s: How long a request that got no answer may still be under way to the server.
       lost_s: A permit that nobody gives back for so long is taken for lost. It must be longer than
         any request may take.
     """
 
-    margin_s: float = 0.005
+    margin_s: float = 0.004
+    drift: float = 0.001
     transit_s: float = 2.0
     lost_s: float = 30.0
 
+    def hold_s(self, limit: RateLimit) -> float:
+        """Return how long an answered request goes on holding its slot, in seconds."""
+        return limit.period_s * (1.0 + self.drift) + self.margin_s
 
-class GroupSnapshot(msgspec.Struct, frozen=True):
-    """A ledger at one moment, as the next incarnation of its owner finds it.
+
+class Spend(msgspec.Struct, frozen=True):
+    """One request that counts, or may count, in the windows of a group.
 
     Attributes:
-      in_flight: Permits not yet given back: their ids, and when they were granted.
-      held: When the slots of answered requests become free, rising.
-      pause: The last pause.
+      granted_s: When it was let go.
+      weight: How much it counts for.
+      settled_s: When its answer came, or when it must have arrived if none did; its windows run
+        from then. None while it is under way.
+      window: The one window it counts in; None for all of them. What others have spent is known
+        of one window only.
     """
 
-    in_flight: tuple[tuple[int, float], ...] = ()
-    held: tuple[float, ...] = ()
-    pause: Pause = Pause()
+    granted_s: float
+    weight: int = 1
+    settled_s: float | None = None
+    window: int | None = None
+
+
+# Where no window counts weight, a request may have any.
+_WEIGHT_MAX = 1_000_000
+
+Journal = Callable[[int, Spend | None], None]
+"""Told of every change before it has an effect: what is spent now under an id; None for nothing."""
+
+
+def _keep_nothing(_spend_id: int, _spend: Spend | None) -> None:
+    """Do without a journal."""
 
 
 class GroupLedger:
-    """The slots of one limit.
+    """The slots of one group, for one of those whom the exchange counts apart.
 
     Times are seconds on one monotonic clock and never go back from call to call.
 
+    Bound: as many spends as the largest window allows requests, and those that fly.
+
     Args:
-      limit: What is allowed.
+      windows: What is allowed; all of it holds at once.
       rules: How long slots are held.
-      spent_until_s: Until when every slot is held; None for none. A ledger that begins without a
-        past cannot know what was sent before it.
+      journal: Told of every change.
+
+    Attributes:
+      pause: The last pause.
+      weight_max: The most that one request can weigh.
     """
 
     def __init__(
-        self, limit: RateLimit, rules: SlotRules, *, spent_until_s: float | None = None
+        self, windows: Sequence[RateLimit], rules: SlotRules, *, journal: Journal = _keep_nothing
     ) -> None:
-        self.limit = limit
         self.pause = Pause()
         self._rules = rules
-        self._in_flight: dict[int, float] = {}
-        self._held: list[float] = []
-        if spent_until_s is not None:
-            self._held = [spent_until_s] * limit.requests
+        self._windows = [Window(limit, rules.hold_s(limit)) for limit in windows]
+        self._journal = journal
+        # In the order in which they were granted.
+        self._in_flight: dict[int, Spend] = {}
+        self._settled: dict[int, Spend] = {}
+        # In how many windows each settled one still counts.
+        self._counting: dict[int, int] = {}
+        self._last_id = 0
+        weighted = [limit.requests for limit in windows if limit.weighted]
+        self.weight_max = min(weighted, default=_WEIGHT_MAX)
+
+    @property
+    def windows(self) -> list[RateLimit]:
+        """Return what is allowed."""
+        return [window.limit for window in self._windows]
 
     @property
     def hold_s(self) -> float:
-        """Return how long an answered request goes on holding its slot, in seconds."""
-        return self.limit.period_s + self._rules.margin_s
+        """Return how long an answered request goes on holding its slot in the first window."""
+        return self._windows[0].hold_s
 
     @property
     def in_flight(self) -> int:
@@ -87,126 +128,210 @@ class GroupLedger:
         return len(self._in_flight)
 
     @property
-    def used(self) -> int:
-        """Return how many slots are in use, as of the last call that was given a time."""
-        return len(self._in_flight) + len(self._held)
+    def is_idle(self) -> bool:
+        """Return whether it knows of nothing, as of the last call that was given a time."""
+        return not self._in_flight and not self._settled and self.pause.strikes == 0
 
-    def free(self, now_s: float) -> int:
-        """Return how many requests may be sent now; 0 during a pause."""
-        self._tidy(now_s)
-        return 0 if now_s < self.pause.until_s else max(0, self.limit.requests - self.used)
+    @property
+    def used(self) -> list[int]:
+        """Return how much of each window is in use, as of the last call that was given a time."""
+        return [window.used for window in self._windows]
 
-    def grant(self, permit_id: int, now_s: float) -> None:
-        """Take a free slot for a request that is sent now. There must be one."""
-        if self.free(now_s) == 0:
-            raise ValueError(f"wanted a free slot for permit {permit_id}, was none")
-        self._in_flight[permit_id] = now_s
+    @property
+    def freest_s(self) -> float:
+        """Return when the first window will be wholly free, if nothing more is sent."""
+        window = self._windows[0]
+        return math.inf if window.flying else window.held[-1][0] if window.held else -math.inf
 
-    def settle(self, permit_id: int, now_s: float, *, sent: bool, answered: bool) -> float | None:
-        """Take back a permit; the slot is held as long as its request may still count.
+    def spends(self) -> dict[int, Spend]:
+        """Return everything that counts now, by its id."""
+        return {**self._settled, **self._in_flight}
+
+    def fits(self, weight: int, now_s: float) -> bool:
+        """Return whether a request of `weight` may be sent now; never in a pause."""
+        self.tidy(now_s)
+        return now_s >= self.pause.until_s and all(
+            window.cost(weight) <= window.room for window in self._windows
+        )
+
+    def fits_s(self, weight: int, now_s: float) -> float:
+        """Return when a request of `weight` will fit by the passing of time alone.
+
+        Where answers must come first, it is when the oldest permit is given up.
+        """
+        self.tidy(now_s)
+        moment_s = max(window.fits_s(window.cost(weight), now_s) for window in self._windows)
+        if moment_s == math.inf:
+            oldest = next(iter(self._in_flight.values()))
+            moment_s = oldest.granted_s + self._rules.lost_s
+        return max(moment_s, self.pause.until_s)
+
+    def earliest_s(self, weight: int, requests: int, now_s: float) -> float:
+        """Return when `requests` requests of `weight` in all can have been sent, at the earliest.
+
+        It is exact where nothing is under way and nobody takes slots in between; else it is later.
+        """
+        self.tidy(now_s)
+        moments_s = [
+            window.earliest_s(weight if window.limit.weighted else requests, now_s)
+            for window in self._windows
+        ]
+        return max(*moments_s, self.pause.until_s)
+
+    def grant(self, spend_id: int, weight: int, now_s: float) -> None:
+        """Take slots for a request that is sent now. There must be room for it."""
+        if not self.fits(weight, now_s):
+            raise ValueError(f"wanted slots for permit {spend_id} of weight {weight}, were none")
+        spend = Spend(now_s, weight)
+        # Written down before it has an effect: a crash in between must not forget it.
+        self._journal(spend_id, spend)
+        self._fly(spend_id, spend)
+
+    def settle(
+        self, spend_id: int, weight: int, now_s: float, *, sent: bool, answered: bool
+    ) -> float | None:
+        """Take back a permit; its slots are held as long as its request may still count.
 
         Args:
-          permit_id: The permit. If it is not known, because it was taken for lost or its ledger
-            was, its request is held like any other: too careful rather than too early.
+          spend_id: The permit. If it is not known, because it was taken for lost or its ledger was,
+            its request is held like any other: too careful rather than too early.
+          weight: How much the request counts for.
           now_s: The time.
-          sent: Whether any of the request may have left; only if not is the slot free at once.
+          sent: Whether any of the request may have left; only if not are its slots free at once.
           answered: Whether a response came.
 
         Returns:
           When the permit was granted; None if it is not known.
         """
-        self._tidy(now_s)
-        granted_s = self._in_flight.pop(permit_id, None)
-        if sent:
-            self._hold(now_s + self.hold_s + (0.0 if answered else self._rules.transit_s))
-        return granted_s
+        self.tidy(now_s)
+        known = self._land(spend_id)
+        if not sent:
+            if known is not None:
+                self._journal(spend_id, None)
+            return None if known is None else known.granted_s
+        settled_s = now_s + (0.0 if answered else self._rules.transit_s)
+        if known is None:
+            self._settle(self._new_id(), Spend(now_s, weight, settled_s))
+            return None
+        self._settle(spend_id, Spend(known.granted_s, known.weight, settled_s))
+        return known.granted_s
 
-    def heed(self, remaining: int, now_s: float) -> None:
-        """Believe a server that has less left in its window than we think.
+    def heed(
+        self, remaining: int, now_s: float, *, granted_s: float | None, window: int = 0
+    ) -> None:
+        """Believe a server that has less left in one of its windows than we think.
 
         Somebody else at this address spends from the same limit: what is missing is held for a
-        window, as if we had spent it.
+        window, as if we had spent it. What the server counted, it counted between `granted_s` and
+        now; so only what is more than we had in use at any time since then was somebody else's.
         """
-        self._tidy(now_s)
-        for _ in range(self.limit.requests - self.used - remaining):
-            self._hold(now_s + self.hold_s)
+        self.tidy(now_s)
+        slots = self._windows[window]
+        ours = max(slots.used, 0 if granted_s is None else slots.peaks.since(granted_s))
+        missing = slots.limit.requests - remaining - ours
+        if missing > 0:
+            self._settle(self._new_id(), Spend(now_s, missing, now_s, window))
 
-    def next_change_s(self, now_s: float) -> float:
-        """Return when a slot will become free by the passing of time alone; `inf` if never."""
-        self._tidy(now_s)
-        if now_s < self.pause.until_s:
-            return self.pause.until_s
-        if self.used < self.limit.requests:
-            return now_s
-        lost_s = min(self._in_flight.values(), default=math.inf) + self._rules.lost_s
-        return min(self._held[0] if self._held else math.inf, lost_s)
+    def spend_all(self, since_s: float, *, hold_s_max: float = math.inf) -> None:
+        """Count every window as spent at `since_s`, and held no longer than `hold_s_max`."""
+        for number, window in enumerate(self._windows):
+            settled_s = since_s + min(window.hold_s, hold_s_max) - window.hold_s
+            self._settle(self._new_id(), Spend(settled_s, window.limit.requests, settled_s, number))
 
-    def expected_s(self, now_s: float, waiting: int) -> float:
-        """Return when a request could be sent that has `waiting` others before it.
+    def spend_unseen(self, seconds: float, now_s: float) -> None:
+        """Count as spent now what may have been sent in so many seconds without being noted."""
+        fastest = min(self._windows, key=lambda window: window.hold_s)
+        rounds = math.ceil(seconds / fastest.limit.period_s) + 1
+        for number, window in enumerate(self._windows):
+            # Requests of a weighted window may have weighed anything.
+            unseen = window.limit.requests
+            if window.limit.weighted == fastest.limit.weighted:
+                unseen = min(unseen, rounds * fastest.limit.requests)
+            self._settle(self._new_id(), Spend(now_s, unseen, now_s, number))
 
-        Requests under way are taken to be answered at once, so it is the earliest such time.
-        """
-        self._tidy(now_s)
-        under_way = [now_s + self.hold_s] * len(self._in_flight)
-        idle = [now_s] * max(0, self.limit.requests - self.used)
-        # More slots can be in use than there are; the first to become free do not count then.
-        times = sorted([*idle, *self._held, *under_way])[-self.limit.requests :]
-        rounds, place = divmod(waiting, self.limit.requests)
-        return max(times[place], self.pause.until_s) + rounds * self.hold_s
-
-    def snapshot(self) -> GroupSnapshot:
-        """Return the whole ledger as a value."""
-        return GroupSnapshot(tuple(self._in_flight.items()), tuple(self._held), self.pause)
-
-    @classmethod
-    def restored(
-        cls, limit: RateLimit, rules: SlotRules, snapshot: object, now_s: float
-    ) -> GroupLedger | None:
-        """Return the ledger that `snapshot` was taken of; None if it cannot be believed."""
+    def take_over(self, spends: Mapping[int, object], pause: object, now_s: float) -> bool:
+        """Begin with what another ledger left; return False, and do nothing, if it is nonsense."""
         try:
             # There and back, because what a crash has left may be anything.
-            found = msgspec.convert(msgspec.to_builtins(snapshot), GroupSnapshot)
+            found = msgspec.convert(msgspec.to_builtins(dict(spends)), dict[int, Spend])
+            told = msgspec.convert(msgspec.to_builtins(pause), Pause)
         except (msgspec.ValidationError, TypeError, ValueError, RecursionError):
-            return None
-        ledger = cls(limit, rules)
-        ledger._in_flight = dict(found.in_flight)
-        ledger._held = list(found.held)
-        ledger.pause = found.pause
-        unique = len(ledger._in_flight) == len(found.in_flight)
-        return ledger if unique and ledger._is_possible(now_s) else None
+            return False
+        if not (self._are_possible(found, now_s) and told.is_possible(now_s)):
+            return False
+        self.pause = told
+        self._last_id = min(found, default=0)
+        for spend_id, spend in sorted(found.items(), key=lambda item: item[1].granted_s):
+            if spend.settled_s is None:
+                self._fly(spend_id, spend)
+            else:
+                self._hold(spend_id, spend)
+        self.tidy(now_s)
+        return True
 
-    def _is_possible(self, now_s: float) -> bool:
-        """Return whether a ledger of this limit can look like this at `now_s`."""
-        held_s_max = now_s + self.hold_s + self._rules.transit_s
-        pause = self.pause
+    def tidy(self, now_s: float) -> None:
+        """Let go what time has freed, and settle what is lost."""
+        lost_s = self._rules.lost_s
+        while self._in_flight:
+            spend_id, spend = next(iter(self._in_flight.items()))
+            if spend.granted_s + lost_s > now_s:
+                break
+            self._land(spend_id)
+            self._settle(spend_id, Spend(spend.granted_s, spend.weight, spend.granted_s + lost_s))
+        for window in self._windows:
+            self._release(window.tidy(now_s))
+
+    # -------------------------------------------------------------- small things
+
+    def _new_id(self) -> int:
+        """Return an id that no permit has."""
+        self._last_id = min(self._last_id, 0) - 1
+        return self._last_id
+
+    def _fly(self, spend_id: int, spend: Spend) -> None:
+        self._in_flight[spend_id] = spend
+        oldest_s = next(iter(self._in_flight.values())).granted_s
+        for window in self._windows:
+            window.flying += window.cost(spend.weight)
+            window.peaks.note(spend.granted_s, window.used, oldest_s=oldest_s)
+
+    def _land(self, spend_id: int) -> Spend | None:
+        spend = self._in_flight.pop(spend_id, None)
+        if spend is not None:
+            for window in self._windows:
+                window.flying -= window.cost(spend.weight)
+        return spend
+
+    def _settle(self, spend_id: int, spend: Spend) -> None:
+        self._journal(spend_id, spend)
+        self._hold(spend_id, spend)
+
+    def _hold(self, spend_id: int, spend: Spend) -> None:
+        assert spend.settled_s is not None, "only what is settled is held"
+        apart = spend.window is not None
+        windows = [self._windows[spend.window]] if spend.window is not None else self._windows
+        self._settled[spend_id] = spend
+        self._counting[spend_id] = len(windows)
+        for window in windows:
+            cost = spend.weight if apart else window.cost(spend.weight)
+            self._release(window.hold(spend.settled_s + window.hold_s, spend_id, cost))
+
+    def _release(self, spend_ids: Sequence[int]) -> None:
+        """Forget those that count in no window any more."""
+        for spend_id in spend_ids:
+            self._counting[spend_id] -= 1
+            if self._counting[spend_id] == 0:
+                del self._counting[spend_id], self._settled[spend_id]
+                self._journal(spend_id, None)
+
+    def _are_possible(self, spends: Mapping[int, Spend], now_s: float) -> bool:
+        """Return whether such spends can stand in a ledger of these windows at `now_s`."""
+        settled_s_max = now_s + self._rules.transit_s
         # Written so that a NaN makes it impossible.
-        return (
-            len(self._in_flight) <= self.limit.requests
-            and len(self._held) <= self.limit.requests
-            and all(-math.inf < granted_s <= now_s for granted_s in self._in_flight.values())
-            and all(-math.inf < until_s <= held_s_max for until_s in self._held)
-            and self._held == sorted(self._held)
-            and -math.inf < pause.until_s <= now_s + PAUSE_S_MAX
-            and -math.inf < pause.began_s <= now_s
-            and pause.strikes >= 0
+        return all(
+            -math.inf < spend.granted_s <= now_s + self._rules.transit_s
+            and 1 <= spend.weight <= _WEIGHT_MAX
+            and (spend.settled_s is None or -math.inf < spend.settled_s <= settled_s_max)
+            and (spend.window is None or 0 <= spend.window < len(self._windows))
+            for spend in spends.values()
         )
-
-    def _hold(self, until_s: float) -> None:
-        insort(self._held, until_s)
-        # More than all slots held is no more than all slots held; the earliest has no effect.
-        if len(self._held) > self.limit.requests:
-            del self._held[0]
-
-    def _tidy(self, now_s: float) -> None:
-        """Let go what time has freed."""
-        while self._held and self._held[0] <= now_s:
-            del self._held[0]
-        lost = [
-            permit_id
-            for permit_id, granted_s in self._in_flight.items()
-            if granted_s + self._rules.lost_s <= now_s
-        ]
-        for permit_id in lost:
-            until_s = self._in_flight.pop(permit_id) + self._rules.lost_s + self.hold_s
-            if until_s > now_s:
-                self._hold(until_s)

@@ -1,86 +1,101 @@
-"""Those who wait for a slot, in the order they will get one. No tasks; times come in."""
+"""Those who wait for slots of one group, in the order in which they came. Times come in."""
 
 from __future__ import annotations
 
-import heapq
-from typing import NamedTuple
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from actors.messages import Priority
 from runtime.core.errors import CallTimeout
 from runtime.core.mailbox import Reply
 
 
-class Waiter(NamedTuple):
-    """Somebody who waits; the smallest goes first.
+@dataclass(frozen=True, slots=True, eq=False)
+class Waiter:
+    """Somebody who waits.
 
     Attributes:
-      priority: Whose turn it is before all.
-      arrival: Counts up, so that no two are equal and the reply is never compared.
+      arrival: Counts up over all groups that share something.
+      priority: Whose turn it is when several wait.
+      weight: How much his request counts for.
       since_s: When he came.
       reply: Where he waits.
     """
 
-    priority: Priority
     arrival: int
+    priority: Priority
+    weight: int
     since_s: float
     reply: Reply
 
-    def is_there(self, now_s: float) -> bool:
-        """Return whether he still waits: was not cancelled, and has time left."""
-        return not self.reply.abandoned and self.reply.deadline_s > now_s
-
-    def dismiss(self) -> None:
-        """Settle with somebody who has gone: a reply that is never used is remembered for ever."""
-        self.reply.fail(CallTimeout("the turn came after the deadline"))
-
 
 class WaitingLine:
-    """A bounded line. Those who have gone keep their place until somebody needs it.
+    """Those of one group: first come, first served within each priority.
 
-    Args:
-      places: Most who wait at once.
+    Who is cancelled or runs out of time leaves at once, wherever he stands.
+
+    Attributes:
+      weights: The weight of those who wait, by priority.
     """
 
-    def __init__(self, places: int) -> None:
-        self._places = places
-        self._heap: list[Waiter] = []
-        self._arrivals = 0
+    def __init__(self) -> None:
+        self._queues: dict[Priority, OrderedDict[int, Waiter]] = {
+            priority: OrderedDict() for priority in Priority
+        }
+        self.weights = dict.fromkeys(Priority, 0)
+        self._size = 0
 
-    def __bool__(self) -> bool:
-        """Return whether anybody is in line, still there or not."""
-        return bool(self._heap)
+    def __len__(self) -> int:
+        """Return how many wait."""
+        return self._size
 
-    def count(self, now_s: float) -> int:
-        """Return how many still wait."""
-        return sum(waiter.is_there(now_s) for waiter in self._heap)
+    def priorities(self) -> list[Priority]:
+        """Return the priorities that somebody waits with, most urgent first."""
+        return [priority for priority, queue in self._queues.items() if queue]
 
-    def join(self, reply: Reply, priority: Priority, now_s: float) -> bool:
-        """Put somebody in line; return whether there was a place for him."""
-        if len(self._heap) >= self._places:
-            for gone in [waiter for waiter in self._heap if not waiter.is_there(now_s)]:
-                gone.dismiss()
-            self._keep([waiter for waiter in self._heap if waiter.is_there(now_s)])
-        if len(self._heap) >= self._places:
+    def __iter__(self) -> Iterator[Waiter]:
+        """Return all who wait: the most urgent first, then as they came."""
+        for queue in self._queues.values():
+            yield from list(queue.values())
+
+    def count(self, priority: Priority) -> int:
+        """Return how many wait with one priority."""
+        return len(self._queues[priority])
+
+    def above(self, priority: Priority) -> tuple[int, int]:
+        """Return the weight, and the number, of those with a more urgent priority."""
+        weight = count = 0
+        for other, queue in self._queues.items():
+            if other is priority:
+                break
+            weight += self.weights[other]
+            count += len(queue)
+        return weight, count
+
+    def join(self, waiter: Waiter, *, left: Callable[[], None]) -> None:
+        """Put somebody in line; `left` is called if he goes without having been served."""
+        self._queues[waiter.priority][waiter.arrival] = waiter
+        self.weights[waiter.priority] += waiter.weight
+        self._size += 1
+
+        def leave() -> None:
+            if self.remove(waiter):
+                # A reply that is never used would be remembered for ever.
+                waiter.reply.fail(CallTimeout("the caller has gone"))
+                left()
+
+        waiter.reply.on_abandoned = leave
+
+    def first(self, priority: Priority) -> Waiter | None:
+        """Return who is next with one priority; None if nobody waits."""
+        queue = self._queues[priority]
+        return next(iter(queue.values())) if queue else None
+
+    def remove(self, waiter: Waiter) -> bool:
+        """Take somebody out; return whether he was there."""
+        if self._queues[waiter.priority].pop(waiter.arrival, None) is None:
             return False
-        self._arrivals += 1
-        heapq.heappush(self._heap, Waiter(priority, self._arrivals, now_s, reply))
+        self.weights[waiter.priority] -= waiter.weight
+        self._size -= 1
         return True
-
-    def next(self, now_s: float) -> Waiter | None:
-        """Take out whose turn it is, passing over those who have gone; None if nobody is left."""
-        while self._heap:
-            waiter = heapq.heappop(self._heap)
-            if waiter.is_there(now_s):
-                return waiter
-            waiter.dismiss()
-        return None
-
-    def leave_before(self, time_s: float) -> list[Waiter]:
-        """Take out everybody whose time ends before `time_s`, and return them."""
-        out = [waiter for waiter in self._heap if waiter.reply.deadline_s < time_s]
-        self._keep([waiter for waiter in self._heap if waiter.reply.deadline_s >= time_s])
-        return out
-
-    def _keep(self, waiters: list[Waiter]) -> None:
-        self._heap = waiters
-        heapq.heapify(self._heap)

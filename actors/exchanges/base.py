@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from actors.candles import Candles
 from actors.errors import MarketDataError
@@ -27,10 +27,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """At most `requests` in any `period_s` seconds, wherever they begin."""
+    """At most `requests` in any `period_s` seconds, wherever they begin.
+
+    Attributes:
+      requests: How many, or how much weight.
+      period_s: The window, in seconds.
+      weighted: Whether a request counts with its weight; if not, each counts as one.
+    """
 
     requests: int
     period_s: float = 1.0
+    weighted: bool = True
 
     def __post_init__(self) -> None:
         """Refuse a limit that would let nothing through."""
@@ -38,6 +45,32 @@ class RateLimit:
             raise ValueError(f"requests must be at least 1, was {self.requests}")
         if self.period_s <= 0:
             raise ValueError(f"period_s must be positive, was {self.period_s}")
+
+
+Scope = Literal["address", "account", "connection"]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRules:
+    """What an exchange demands of one group of requests.
+
+    Attributes:
+      windows: All of them hold at once. What a response says is left is about the first, if it does
+        not say otherwise.
+      scope: For whom the exchange counts: everybody at this address, each account, or each
+        connection.
+      pools: Other groups that a request of this one counts in as well, with the same weight; none
+        of them has pools itself.
+    """
+
+    windows: tuple[RateLimit, ...]
+    scope: Scope = "address"
+    pools: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a group without a limit."""
+        if not self.windows:
+            raise ValueError("a group needs at least one window, had none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +101,9 @@ class ExchangeCall(Generic[T]):
       params: Query parameters in the order to send them.
       read: Turns a successful response into the value; raises `MalformedPayload`.
       what: What is asked for, in words, for errors and logs; no secret ever.
+      weight: How much it counts for in its group.
+      account: Whose account it is about; empty for public data.
+      idempotent: Whether it does no harm if it arrives twice.
     """
 
     group: str
@@ -75,6 +111,9 @@ class ExchangeCall(Generic[T]):
     params: Sequence[tuple[str, str]]
     read: Callable[[Response], T]
     what: str
+    weight: int = 1
+    account: str = ""
+    idempotent: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +138,13 @@ class Feedback:
     """What a response says about our use of the limits.
 
     Attributes:
-      remaining: Requests left in the server's present window; None if it did not say.
+      remaining: Requests, or weight, left in the server's present window; None if it did not say.
+      period_s: Which of the group's windows that is about; None for the first.
       retry_after_s: Seconds the server wants us to wait; None if it did not say.
     """
 
     remaining: int | None = None
+    period_s: float | None = None
     retry_after_s: float | None = None
 
 
@@ -120,7 +161,7 @@ class ExchangeRules:
       history_ms: How far back a timeframe's candles go, where that is limited.
     """
 
-    limits: Mapping[str, RateLimit]
+    limits: Mapping[str, GroupRules]
     timeframes: frozenset[Timeframe]
     page_rows: int
     tickers_max: int

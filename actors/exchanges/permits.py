@@ -36,7 +36,14 @@ class PermitDesk:
         self._owed: deque[ReleasePermit] = deque(maxlen=_OWED_MAX)
 
     async def acquire(
-        self, group: str, priority: Priority, *, timeout_s: float, about: str
+        self,
+        group: str,
+        priority: Priority,
+        *,
+        timeout_s: float,
+        about: str,
+        weight: int = 1,
+        holder: str = "",
     ) -> Permit:
         """Return leave to send one request, as soon as there is some.
 
@@ -45,13 +52,15 @@ class PermitDesk:
           priority: Whose turn it is when slots are scarce.
           timeout_s: How long to wait for it, in seconds.
           about: What it is for, for errors.
+          weight: How much the request counts for.
+          holder: The account or connection it counts for, where the group is counted by these.
 
         Raises:
           RateLimited: There is none in time; see `retry_after_s`.
           Overloaded: Too many wait for it already.
           ActorError: The limiter is not there.
         """
-        request = AcquirePermit(group=group, priority=priority)
+        request = AcquirePermit(group=group, priority=priority, holder=holder, weight=weight)
         deadline_s = self._clock.now_s() + timeout_s
         tries = 0
         while True:

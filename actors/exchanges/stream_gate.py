@@ -2,23 +2,21 @@
 
     open() -> permit -> connect -> give the permit back -> texts, within the connection's own limits
 
-How often somebody may connect is counted by address, for all connections together, so the limiter
-counts it. How many texts a connection may send is counted for each alone, and ends with it.
+The limiter counts both: how often somebody may connect, by address, and how many texts each
+connection may send.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import trio
 
 from actors.errors import Overloaded
-from actors.exchanges.base import RateLimit
 from actors.exchanges.permits import PermitDesk
 from actors.exchanges.streams import OpenStream, StreamLost, StreamRules, StreamSocket
 from actors.messages import Permit, Priority, ReleasePermit
-from actors.slots import GroupLedger, SlotRules
 from runtime.core.clock import Clock
 from runtime.core.ref import ActorRef
 
@@ -26,10 +24,10 @@ from runtime.core.ref import ActorRef
 _PERMIT_TIMEOUT_S = 60.0
 _OK = 200
 
+# How long a text waits for its turn: what a full minute of texts takes, and some more.
+_TEXT_TIMEOUT_S = 150.0
 # Texts of one connection that wait for their turn. There are few: each names all that is wanted.
 TEXTS_WAITING_MAX = 100
-# No sleep is shorter: a moment that rounding puts just ahead would be waited for in a circle.
-_SLEEP_S_MIN = 0.001
 
 
 class StreamGate:
@@ -87,7 +85,10 @@ class StreamGate:
                 raise
             self._permits.give_back(_release(permit, None))
             await self._permits.pay_all_owed()
-            yield GatedSocket(self._exchange, socket, self._rules.message_limits, self._clock)
+            # No other connection ever has this number.
+            holder = f"connection {permit.id}"
+            group = self._rules.message_group
+            yield GatedSocket(self._exchange, socket, self._permits, group=group, holder=holder)
 
 
 class GatedSocket:
@@ -102,26 +103,29 @@ class GatedSocket:
     Args:
       exchange: The exchange's name, for errors.
       socket: The connection.
-      limits: What it may send: all of them hold.
-      clock: Where time is read.
+      permits: The way to the limiter.
+      group: What texts count in.
+      holder: Names this connection to the limiter.
     """
 
     def __init__(
-        self, exchange: str, socket: StreamSocket, limits: Sequence[RateLimit], clock: Clock
+        self, exchange: str, socket: StreamSocket, permits: PermitDesk, *, group: str, holder: str
     ) -> None:
         self._exchange = exchange
         self._socket = socket
-        self._clock = clock
-        self._ledgers = [GroupLedger(limit, SlotRules()) for limit in limits]
+        self._permits = permits
+        self._group = group
+        self._holder = holder
         self._turn = trio.StrictFIFOLock()
-        self._texts = 0
 
     async def send(self, text: str) -> None:
         """Send one text as soon as the limits allow it.
 
         Raises:
           StreamLost: The connection has ended.
+          RateLimited: The exchange has blocked this address, or too many went before.
           Overloaded: Too many texts wait already.
+          ActorError: The limiter is not there.
         """
         if self._turn.statistics().tasks_waiting >= TEXTS_WAITING_MAX:
             raise Overloaded(
@@ -129,16 +133,17 @@ class GatedSocket:
                 f"connection, which is the most that may"
             )
         async with self._turn:
-            while (wait_s := self._wait_s()) > 0:  # noqa: ASYNC110 - it is time that is waited for
-                await trio.sleep(max(wait_s, _SLEEP_S_MIN))
-            self._texts += 1
-            for ledger in self._ledgers:
-                ledger.grant(self._texts, self._clock.now_s())
+            permit = await self._permits.acquire(
+                self._group,
+                Priority.REPAIR,
+                timeout_s=_TEXT_TIMEOUT_S,
+                about=f"{self._exchange}: a text to a stream",
+                holder=self._holder,
+            )
             try:
                 await self._socket.send(text)
             finally:
-                for ledger in self._ledgers:
-                    ledger.settle(self._texts, self._clock.now_s(), sent=True, answered=False)
+                self._permits.give_back(ReleasePermit(permit=permit, sent=True, answered=False))
 
     async def receive(self) -> list[bytes | str]:
         """Return every frame that has arrived, at least one, waiting for the first.
@@ -156,11 +161,6 @@ class GatedSocket:
           StreamLost: The connection has ended.
         """
         await self._socket.ping()
-
-    def _wait_s(self) -> float:
-        now_s = self._clock.now_s()
-        moments = (ledger.next_change_s(now_s) for ledger in self._ledgers)
-        return max(moments, default=now_s) - now_s
 
 
 def _release(permit: Permit, error: StreamLost | None) -> ReleasePermit:

@@ -112,6 +112,7 @@ class StreamRules:
     Attributes:
       connect_group: The rate-limit group that a new connection counts in; its limit is among the
         exchange's other limits.
+      message_group: The group that texts count in, by connection; its limits are among the others.
       message_limits: How many texts one connection may send: all of them hold.
       idle_s: The exchange closes a connection on which nothing went either way for so long.
       confirm_s: A subscription has its first snapshot within this time, or has failed.
@@ -120,6 +121,7 @@ class StreamRules:
     """
 
     connect_group: str
+    message_group: str
     message_limits: tuple[RateLimit, ...]
     idle_s: float
     confirm_s: float

@@ -9,18 +9,18 @@ import pytest
 import trio
 
 from actors.errors import Overloaded, RateLimited, UnknownGroup
-from actors.exchanges.base import RateLimit
+from actors.exchanges.base import GroupRules, RateLimit
+from actors.limit_tables import LimitTables
 from actors.messages import GetTicker, Priority
 from actors.rate_limiter import RateLimiterActor
-from actors.reports import GroupLimits
-from runtime.core.errors import CallTimeout, UnhandledRequest
-from runtime.core.table import Table
+from actors.reports import ClassUse, GroupLimits, WindowUse
+from runtime.core.errors import UnhandledRequest
 
 if TYPE_CHECKING:
     # Kept by pytest, which brings it to the tests as fixtures; not importable when they run.
     from tests.actors.conftest import OpenedLimiter, OpenLimiter
 
-LIMITS = {"candle": RateLimit(requests=3, period_s=1.0)}
+LIMITS = {"candle": GroupRules((RateLimit(requests=3, period_s=1.0),))}
 # A window and its margin: how long an answered request goes on holding its slot.
 HOLD_S = 1.005
 
@@ -113,14 +113,15 @@ async def test_a_caller_who_has_gone_leaves_his_place_to_the_next(limiter: Opene
     held = [await limiter.acquire() for _ in range(3)]
     with trio.move_on_after(0.1):
         await limiter.acquire()
-    with pytest.raises(CallTimeout, match="did not answer AcquirePermit"):
-        await limiter.acquire(timeout_s=0.1)
+    with pytest.raises(RateLimited, match=r"no slot of group candle is free for 1\.0 s at least"):
+        await limiter.acquire(timeout_s=HOLD_S + 0.1)
     assert (await limiter.report()).queued == 0
 
     limiter.answer(held[0])
+    answered_s = trio.current_time()
     await limiter.acquire()
 
-    assert trio.current_time() == pytest.approx(2.2 + HOLD_S, abs=0.002)
+    assert trio.current_time() == pytest.approx(answered_s + HOLD_S, abs=0.002)
     assert (await limiter.report()).in_flight == 3
 
 
@@ -224,7 +225,7 @@ async def test_a_server_that_has_less_left_is_believed(limiter: OpenedLimiter) -
     limiter.answer(await limiter.acquire(), remaining=0)
     report = await limiter.report()
 
-    assert (report.server_remaining, report.held) == (0, 3)
+    assert (report.server_remaining, report.windows[0].used) == (0, 3)
     assert report.next_free_s == pytest.approx(HOLD_S)
     await limiter.acquire()
     assert trio.current_time() == pytest.approx(2 + HOLD_S, abs=0.002)
@@ -245,22 +246,29 @@ async def test_the_report_says_when_the_next_request_could_go(limiter: OpenedLim
         report = await limiter.report()
         waiting.cancel_scope.cancel()
 
+    asked = report.classes[0]
+    assert asked == ClassUse(
+        priority="asked", share=0.7, queued=3, next_free_s=asked.next_free_s, granted=3
+    )
     assert report == GroupLimits(
         exchange="upbit",
         group="candle",
-        requests=3,
-        period_s=1.0,
+        windows=(WindowUse(requests=3, period_s=1.0, used=3),),
+        classes=(asked, *report.classes[1:]),
         in_flight=1,
-        held=3,
         queued=3,
-        next_free_s=report.next_free_s,
+        next_free_s=min(each.next_free_s for each in report.classes),
         paused_s=0.0,
         server_remaining=None,
+        server_heard_s=None,
         granted=3,
         rejected=0,
+        refused=0,
+        explanation=report.explanation,
     )
+    assert report.explanation
     # Three go at about 3 s; one more after an answer and another window.
-    assert report.next_free_s == pytest.approx(2 * HOLD_S - 0.1, abs=0.01)
+    assert asked.next_free_s == pytest.approx(2 * HOLD_S - 0.1, abs=0.01)
 
 
 async def test_statistics_count_what_was_done(limiter: OpenedLimiter) -> None:
@@ -280,8 +288,13 @@ async def test_statistics_count_what_was_done(limiter: OpenedLimiter) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: RateLimiterActor("u", LIMITS, table=Table("t"), waiting_max=0), "was 0"),
-        (lambda: RateLimiterActor("u", {"*": RateLimit(1)}, table=Table("t")), "called '\\*'"),
+        (lambda: RateLimiterActor("u", LIMITS, tables=LimitTables("t"), waiting_max=0), "was 0"),
+        (
+            lambda: RateLimiterActor(
+                "u", {"*": GroupRules((RateLimit(1),))}, tables=LimitTables("t")
+            ),
+            "called '\\*'",
+        ),
     ],
 )
 def test_what_cannot_work_is_refused_at_once(

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+from actors.errors import RateLimited
+from actors.lane_book import ADDRESS
 from actors.pauses import Pause
-from actors.rate_limiter import ADDRESS
-from actors.slots import GroupSnapshot
+from actors.slots import Spend
 from runtime.core.errors import ActorRestarted, CallTimeout
 
 if TYPE_CHECKING:
@@ -30,12 +31,12 @@ async def test_a_crash_forgets_no_permit_and_no_pause(limiter: OpenedLimiter) ->
 
     assert len(limiter.lives) == 2
     report = await limiter.report()
-    assert (report.in_flight, report.held) == (3, 3)
+    assert (report.in_flight, report.windows[0].used) == (3, 3)
     assert report.paused_s == pytest.approx(59.8, abs=0.01)
     for permit in out:
         limiter.answer(permit)
     report = await limiter.report()
-    assert (report.in_flight, report.held) == (0, 3)
+    assert (report.in_flight, report.windows[0].used) == (0, 3)
 
 
 async def test_those_who_wait_in_a_crash_are_told_and_may_ask_again(
@@ -72,13 +73,12 @@ async def test_a_crash_does_not_start_the_first_wait_again(open_limiter: OpenLim
 async def test_a_corrupt_ledger_counts_as_a_budget_just_spent(limiter: OpenedLimiter) -> None:
     """Too careful for a moment, rather than refused by the exchange."""
     await limiter.acquire()
-    writer = limiter.table.claim("limiter")
-    writer.put("candle", GroupSnapshot(held=(float("nan"),)))
-    writer.put(ADDRESS, GroupSnapshot(pause=Pause(until_s=1e12, strikes=1)))
+    limiter.tables.spends.claim("limiter").put((("candle", ""), 7), Spend(float("nan")))
+    limiter.tables.pauses.claim("limiter").put(ADDRESS, Pause(until_s=1e12, strikes=1))
     limiter.crash()
     await trio.sleep(0.2)
 
-    assert (await limiter.report()).held == 3
+    assert (await limiter.report()).windows[0].used == 3
     assert (await limiter.report()).paused_s == 0.0
     await limiter.acquire()
     # Permits of the past may still be on their way: their travel time and a window.
@@ -88,13 +88,13 @@ async def test_a_corrupt_ledger_counts_as_a_budget_just_spent(limiter: OpenedLim
 async def test_a_permit_of_a_forgotten_past_can_still_be_given_back(limiter: OpenedLimiter) -> None:
     """Its answer proves a request that the new ledger knows nothing of."""
     permit = await limiter.acquire()
-    limiter.table.claim("limiter").delete("candle")
+    limiter.tables.spends.claim("limiter").delete((("candle", ""), permit.id))
     limiter.crash()
     await trio.sleep(1.5)
     limiter.answer(permit)
 
     report = await limiter.report()
-    assert (report.in_flight, report.held) == (0, 1)
+    assert (report.in_flight, report.windows[0].used) == (0, 1)
     assert (await limiter.acquire()).id != permit.id
 
 
@@ -110,7 +110,7 @@ async def test_slots_and_permits_balance_after_any_turmoil(
             with trio.move_on_after(rng.uniform(0.0, 5.0)):
                 try:
                     permit = await limiter.acquire(timeout_s=rng.uniform(0.0, 4.0))
-                except (CallTimeout, ActorRestarted):
+                except (CallTimeout, ActorRestarted, RateLimited):
                     return
                 try:
                     await trio.sleep(rng.uniform(0.0, 2.0))
@@ -126,5 +126,5 @@ async def test_slots_and_permits_balance_after_any_turmoil(
         await trio.sleep(40.0)
         report = await limiter.report()
 
-    assert (report.in_flight, report.held, report.queued) == (0, 0, 0)
+    assert (report.in_flight, report.windows[0].used, report.queued) == (0, 0, 0)
     assert report.next_free_s == 0.0

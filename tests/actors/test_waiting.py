@@ -2,70 +2,87 @@
 
 from __future__ import annotations
 
+import itertools
+
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.messages import Priority
-from actors.waiting import WaitingLine
+from actors.waiting import Waiter, WaitingLine
 from runtime.core.mailbox import Reply
 
 PRIORITIES = st.sampled_from(list(Priority))
+ARRIVALS = itertools.count()
 
 
-def gone(reply: Reply) -> Reply:
-    """Return the reply as its caller leaves it when he is cancelled."""
-    reply.abandoned = True
-    return reply
+def waiter(priority: Priority = Priority.ASKED, *, weight: int = 1) -> Waiter:
+    """Return somebody who comes after all before him."""
+    return Waiter(next(ARRIVALS), priority, weight, 0.0, Reply(deadline_s=10.0))
 
 
 @given(st.lists(PRIORITIES, max_size=30))
-def test_turns_go_by_priority_and_then_by_arrival(priorities: list[Priority]) -> None:
+def test_each_priority_is_served_in_the_order_in_which_it_came(priorities: list[Priority]) -> None:
     """First come, first served, among equals."""
-    line = WaitingLine(100)
-    replies = [Reply(deadline_s=10.0) for _ in priorities]
-    for reply, priority in zip(replies, priorities, strict=True):
-        assert line.join(reply, priority, 0.0)
-
-    order = []
-    while waiter := line.next(0.0):
-        order.append(replies.index(waiter.reply))
-
-    assert order == sorted(range(len(priorities)), key=lambda index: priorities[index])
-
-
-def test_who_has_gone_is_passed_over() -> None:
-    """A slot given to nobody would be lost until it heals."""
-    line = WaitingLine(100)
-    late, there = Reply(deadline_s=1.0), Reply(deadline_s=9.0)
-    for reply in (gone(Reply(deadline_s=9.0)), late, there):
-        line.join(reply, Priority.ASKED, 0.0)
-
-    assert line.count(2.0) == 1
-    waiter = line.next(2.0)
-    assert waiter is not None
-    assert waiter.reply is there
-    assert line.next(2.0) is None
+    line = WaitingLine()
+    waiters = [waiter(priority) for priority in priorities]
+    for each in waiters:
+        line.join(each, left=lambda: None)
+    for priority in Priority:
+        served = []
+        while (first := line.first(priority)) is not None:
+            served.append(first)
+            line.remove(first)
+        assert served == [each for each in waiters if each.priority is priority]
+    assert len(line) == 0
 
 
-def test_a_full_line_takes_nobody_until_somebody_has_gone() -> None:
-    """The bound is on those who wait, not on those who once did."""
-    line = WaitingLine(2)
-    first = Reply(deadline_s=9.0)
-    assert line.join(first, Priority.ASKED, 0.0)
-    assert line.join(Reply(deadline_s=9.0), Priority.ASKED, 0.0)
-    assert not line.join(Reply(deadline_s=9.0), Priority.ASKED, 0.0)
+@given(st.lists(st.tuples(PRIORITIES, st.integers(1, 5), st.booleans()), max_size=30))
+def test_the_figures_are_those_of_the_ones_who_wait(
+    joins: list[tuple[Priority, int, bool]],
+) -> None:
+    """Forecasts are made of them, so nobody who has gone may count."""
+    line = WaitingLine()
+    there = []
+    for priority, weight, stays in joins:
+        each = waiter(priority, weight=weight)
+        line.join(each, left=lambda: None)
+        if stays:
+            there.append(each)
+        else:
+            line.remove(each)
 
-    gone(first)
+    assert list(line) == sorted(there, key=lambda each: (each.priority, each.arrival))
+    for priority in Priority:
+        same = [each for each in there if each.priority is priority]
+        above = [each for each in there if each.priority < priority]
+        assert line.count(priority) == len(same)
+        assert line.weights[priority] == sum(each.weight for each in same)
+        assert line.above(priority) == (sum(each.weight for each in above), len(above))
 
-    assert line.join(Reply(deadline_s=9.0), Priority.ASKED, 0.0)
-    assert line.count(0.0) == 2
+
+async def test_who_goes_leaves_the_line_at_once_and_it_is_told() -> None:
+    """His place may have been all that kept others waiting."""
+    line, left = WaitingLine(), []
+    gone, stays = waiter(), waiter()
+    for each in (gone, stays):
+        line.join(each, left=lambda: left.append(trio.current_time()))
+    with trio.move_on_after(1.0):
+        await gone.reply.wait()
+
+    assert gone.reply.answered, "a reply that is never used would be remembered for ever"
+    assert list(line) == [stays]
+    assert left == [1.0]
 
 
-def test_those_without_the_time_to_wait_leave_together() -> None:
-    """When a pause begins they can be told at once, instead of timing out one by one."""
-    line = WaitingLine(10)
-    for deadline_s in (5.0, 1.0, 3.0):
-        line.join(Reply(deadline_s=deadline_s), Priority.ASKED, 0.0)
+async def test_who_was_served_before_he_went_is_not_missed() -> None:
+    """The permit is his, and he gives it back himself."""
+    line, left = WaitingLine(), []
+    served = waiter()
+    line.join(served, left=lambda: left.append(1))
+    line.remove(served)
+    with trio.move_on_after(1.0):
+        await served.reply.wait()
 
-    assert sorted(waiter.reply.deadline_s for waiter in line.leave_before(3.0)) == [1.0]
-    assert line.count(0.0) == 2
+    assert left == []
+    assert not served.reply.answered

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actors.exchanges.base import ExchangeRules, RateLimit
+from actors.exchanges.base import ExchangeRules, GroupRules, RateLimit
 from actors.exchanges.streams import StreamRules
 from actors.timeframes import Timeframe
 
@@ -64,7 +64,25 @@ CONNECT_LIMIT = RateLimit(requests=5, period_s=1.0)
 
 # Source: https://docs.upbit.com/kr/reference/rate-limits, read 2026-11-21: of each connection, 5
 # texts a second and 100 a minute. What they ask for does not matter.
+GROUP_MESSAGE = "websocket-message"
 MESSAGE_LIMITS = (RateLimit(requests=5, period_s=1.0), RateLimit(requests=100, period_s=60.0))
+
+# Source: https://docs.upbit.com/kr/reference/rate-limits, read 2026-11-21, and the change log of
+# 2026-08-21, which raised `order` from 8 to 12. Counted by account; `default` is every private
+# request that is in no other group.
+PRIVATE_LIMITS = {
+    "default": RateLimit(requests=30, period_s=1.0),
+    "order": RateLimit(requests=12, period_s=1.0),
+    "order-test": RateLimit(requests=8, period_s=1.0),
+    "order-cancel-all": RateLimit(requests=1, period_s=2.0),
+}
+
+LIMITS = {
+    **dict.fromkeys(GROUPS, GroupRules((QUOTATION_LIMIT,))),
+    GROUP_CONNECT: GroupRules((CONNECT_LIMIT,)),
+    GROUP_MESSAGE: GroupRules(MESSAGE_LIMITS, scope="connection"),
+    **{name: GroupRules((limit,), scope="account") for name, limit in PRIVATE_LIMITS.items()},
+}
 
 # Source: https://docs.upbit.com/kr/reference/websocket-guide, read 2026-11-21: a connection on
 # which nothing goes either way for 120 seconds is closed.
@@ -92,7 +110,7 @@ CANDLE_STREAMS = {
 }
 
 RULES = ExchangeRules(
-    limits={**dict.fromkeys(GROUPS, QUOTATION_LIMIT), GROUP_CONNECT: CONNECT_LIMIT},
+    limits=LIMITS,
     timeframes=frozenset(CANDLE_PATHS),
     page_rows=PAGE_ROWS,
     tickers_max=TICKERS_MAX,
@@ -102,6 +120,7 @@ RULES = ExchangeRules(
 
 STREAM_RULES = StreamRules(
     connect_group=GROUP_CONNECT,
+    message_group=GROUP_MESSAGE,
     message_limits=MESSAGE_LIMITS,
     idle_s=IDLE_S,
     confirm_s=CONFIRM_S,

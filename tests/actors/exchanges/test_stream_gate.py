@@ -14,21 +14,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.errors import Overloaded, RateLimited
-from actors.exchanges.base import RateLimit
-from actors.exchanges.stream_gate import TEXTS_WAITING_MAX, GatedSocket, StreamGate
+from actors.exchanges.stream_gate import TEXTS_WAITING_MAX, StreamGate
 from actors.exchanges.streams import StreamLost, StreamSocket
 from actors.exchanges.upbit.limits import GROUP_CONNECT, RULES, STREAM_RULES
+from actors.limit_tables import LimitTables
 from actors.messages import GetLimits
 from actors.rate_limiter import RateLimiterActor
 from actors.reports import GroupLimits
-from actors.slots import GroupSnapshot, SlotRules
+from actors.slots import SlotRules
 from runtime.core.clock import TrioClock
 from runtime.core.errors import ActorError
 from runtime.core.mailbox import MailboxSpec
 from runtime.core.message import Event
 from runtime.core.ref import ActorRef
 from runtime.core.registry import Registry
-from runtime.core.table import Table
 from runtime.testing import NEW_YEAR_MS, open_actor
 
 LIMITS = STREAM_RULES.message_limits
@@ -112,9 +111,11 @@ async def open_gate(
 ) -> AsyncIterator[Opened]:
     """Open a gate to `line` and a real limiter, some seconds after its start."""
     clock = TrioClock(start_utc_ms=NEW_YEAR_MS)
-    table: Table[str, GroupSnapshot] = Table("ledgers")
+    tables = LimitTables("upbit")
     async with open_actor(
-        lambda: FragileLimiter("upbit", RULES.limits, table=table), name="limiter", mailbox=mailbox
+        lambda: FragileLimiter("upbit", RULES.limits, tables=tables),
+        name="limiter",
+        mailbox=mailbox,
     ) as limiter:
         await trio.sleep(5)
         yield Opened(StreamGate("upbit", STREAM_RULES, line.open, limiter, clock), limiter)
@@ -139,9 +140,9 @@ async def test_a_connection_costs_one_permit_which_is_back_before_the_connection
     async with open_gate(line) as opened:
         async with opened.gate.open() as socket:
             report = await opened.report()
-            assert (report.in_flight, report.held) == (0, 1)
+            assert (report.in_flight, report.windows[0].used) == (0, 1)
             await trio.sleep(1.2)
-            assert (await opened.report()).held == 0
+            assert (await opened.report()).windows[0].used == 0
             await socket.send("text")
             assert await socket.receive() == [b"frame"]
             await socket.ping()
@@ -188,7 +189,7 @@ async def test_the_limiter_learns_what_became_of_an_attempt(
             await enter(opened.gate)
         assert caught.value is refusal
         report = await opened.report()
-        assert (report.in_flight, report.held) == (0, held)
+        assert (report.in_flight, report.windows[0].used) == (0, held)
         line.refusal, began_s = None, trio.current_time()
         if wait_s > 60:
             with pytest.raises(RateLimited, match="upbit"):
@@ -211,7 +212,7 @@ async def test_who_is_cancelled_while_connecting_gives_the_permit_back() -> None
             await enter(opened.gate)
         report = await opened.report()
 
-    assert (report.in_flight, report.held) == (0, 1)
+    assert (report.in_flight, report.windows[0].used) == (0, 1)
 
 
 async def test_a_limiter_that_crashes_is_asked_again() -> None:
@@ -280,40 +281,42 @@ async def enter_or_not(gate: StreamGate) -> None:
 # ------------------------------------------------------------------ texts
 
 
-def socket_of(line: Line, limits: Sequence[RateLimit] = LIMITS) -> GatedSocket:
-    """Return a connection that keeps to the limits."""
-    return GatedSocket("upbit", line, limits, TrioClock(start_utc_ms=NEW_YEAR_MS))
+@asynccontextmanager
+async def open_socket(line: Line) -> AsyncIterator[StreamSocket]:
+    """Open a connection, at 5 s, that keeps to the limits."""
+    async with open_gate(line) as opened, opened.gate.open() as socket:
+        yield socket
 
 
 async def test_texts_within_the_limits_go_at_once_and_the_others_in_their_turn() -> None:
     """Order matters: each text replaces what the last one asked for."""
     line = Line()
-    socket = socket_of(line)
-    for number in range(5):
-        await socket.send(str(number))
-    assert trio.current_time() == 0
-    async with trio.open_nursery() as nursery:
-        for number in range(5, 12):
-            nursery.start_soon(socket.send, str(number))
-            await trio.testing.wait_all_tasks_blocked()
+    async with open_socket(line) as socket:
+        for number in range(5):
+            await socket.send(str(number))
+        assert trio.current_time() == 5
+        async with trio.open_nursery() as nursery:
+            for number in range(5, 12):
+                nursery.start_soon(socket.send, str(number))
+                await trio.testing.wait_all_tasks_blocked()
 
-    assert line.texts == [str(number) for number in range(12)]
-    assert line.arrived_s[5] >= 1.0
+        assert line.texts == [str(number) for number in range(12)]
+        assert line.arrived_s[5] >= 6.0
 
 
 async def test_who_gives_up_waiting_spends_nothing_and_keeps_nobody_back() -> None:
     """The feed replaces a text that waits by a newer one."""
     line = Line()
-    socket = socket_of(line)
-    for number in range(5):
-        await socket.send(str(number))
-    with trio.move_on_after(0.5) as scope:
-        await socket.send("old")
-    assert scope.cancelled_caught
-    await socket.send("new")
+    async with open_socket(line) as socket:
+        for number in range(5):
+            await socket.send(str(number))
+        with trio.move_on_after(0.5) as scope:
+            await socket.send("old")
+        assert scope.cancelled_caught
+        await socket.send("new")
 
-    assert line.texts == [*"01234", "new"]
-    assert trio.current_time() == pytest.approx(3.005, abs=0.01)
+        assert line.texts == [*"01234", "new"]
+        assert trio.current_time() == pytest.approx(8.005, abs=0.01)
 
 
 async def test_a_text_that_failed_counts_and_the_next_one_fails_by_itself() -> None:
@@ -325,19 +328,18 @@ async def test_a_text_that_failed_counts_and_the_next_one_fails_by_itself() -> N
             raise StreamLost("gone")
 
     line = Broken()
-    socket = socket_of(line)
-    for _ in range(7):
-        with pytest.raises(StreamLost, match="gone"):
-            await socket.send("text")
+    async with open_socket(line) as socket:
+        for _ in range(7):
+            with pytest.raises(StreamLost, match="gone"):
+                await socket.send("text")
 
-    assert most_in(line.arrived_s, 1.0) == 5
+        assert most_in(line.arrived_s, 1.0) == 5
 
 
 async def test_too_many_texts_are_refused() -> None:
     """Whoever sends that many does not wait for any of them."""
     line = Line()
-    socket = socket_of(line)
-    async with trio.open_nursery() as nursery:
+    async with open_socket(line) as socket, trio.open_nursery() as nursery:
         # Five go, one waits for the limit, and the others for that one.
         for number in range(TEXTS_WAITING_MAX + 6):
             nursery.start_soon(socket.send, str(number))
@@ -345,16 +347,6 @@ async def test_too_many_texts_are_refused() -> None:
         with pytest.raises(Overloaded, match="upbit: 100 texts already wait"):
             await socket.send("one more")
         nursery.cancel_scope.cancel()
-
-
-async def test_without_limits_nothing_waits() -> None:
-    """An exchange may have none."""
-    line = Line()
-    socket = socket_of(line, ())
-    for _ in range(1_000):
-        await socket.send("text")
-
-    assert trio.current_time() == 0
 
 
 @settings(max_examples=25, deadline=None)
@@ -365,17 +357,17 @@ def test_the_exchange_never_counts_more_than_it_allows(seed: int, slow: float) -
     line = Line(travel_s=lambda: rng.uniform(0, slow))
 
     async def main() -> None:
-        socket = socket_of(line)
+        async with open_socket(line) as socket:
 
-        async def chatter() -> None:
-            for _ in range(60):
-                await trio.sleep(rng.choice([0.0, 0.0, 0.1, 5.0]) * rng.random())
-                with trio.move_on_after(rng.choice([0.5, 1000.0])):
-                    await socket.send("text")
+            async def chatter() -> None:
+                for _ in range(60):
+                    await trio.sleep(rng.choice([0.0, 0.0, 0.1, 5.0]) * rng.random())
+                    with trio.move_on_after(rng.choice([0.5, 1000.0])):
+                        await socket.send("text")
 
-        async with trio.open_nursery() as nursery:
-            for _ in range(4):
-                nursery.start_soon(chatter)
+            async with trio.open_nursery() as nursery:
+                for _ in range(4):
+                    nursery.start_soon(chatter)
 
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
 
@@ -387,11 +379,11 @@ def test_the_exchange_never_counts_more_than_it_allows(seed: int, slow: float) -
 async def test_the_limits_are_used_up() -> None:
     """A gate that let nothing through would keep every limit."""
     line = Line()
-    socket = socket_of(line)
-    for _ in range(200):
-        await socket.send("text")
+    async with open_socket(line) as socket:
+        for _ in range(200):
+            await socket.send("text")
 
-    # A hundred in a minute and the time given to the last of them to arrive.
-    hold_s = 60 + SlotRules().margin_s + SlotRules().transit_s
-    assert line.arrived_s[100] == pytest.approx(hold_s, abs=0.1)
-    assert line.arrived_s[199] < 2 * hold_s
+        # A hundred in a minute and the time given to the last of them to arrive.
+        hold_s = SlotRules().hold_s(LIMITS[1]) + SlotRules().transit_s
+        assert line.arrived_s[100] == pytest.approx(5 + hold_s, abs=0.1)
+        assert line.arrived_s[199] < 5 + 2 * hold_s

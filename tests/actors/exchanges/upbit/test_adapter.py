@@ -21,6 +21,7 @@ from actors.errors import (
 )
 from actors.exchanges.base import Feedback, Response
 from actors.exchanges.upbit.adapter import UpbitAdapter
+from actors.exchanges.upbit.limits import PRIVATE_LIMITS
 from actors.series import Series
 from actors.timeframes import Timeframe, parse_time_ms
 
@@ -91,7 +92,8 @@ def test_the_other_questions() -> None:
     assert (trades.group, trades.path) == ("trade", "/v1/trades/ticks")
     assert dict(trades.params) == {"market": "KRW-BTC", "count": "500"}
     asked = {call.group for call in (CALL, markets, tickers, books, trades)}
-    assert asked | {UPBIT.stream.rules.connect_group} == set(UPBIT.rules.limits)
+    streamed = {UPBIT.stream.rules.connect_group, UPBIT.stream.rules.message_group}
+    assert asked | streamed | set(PRIVATE_LIMITS) == set(UPBIT.rules.limits)
 
 
 def test_many_codes_are_named_in_short() -> None:

@@ -15,7 +15,7 @@ def constants() -> list[str]:
     return [
         name
         for name in vars(limits)
-        if name.isupper() and name not in {"RULES", "STREAM_RULES", "GROUPS"}
+        if name.isupper() and name not in {"RULES", "STREAM_RULES", "GROUPS", "LIMITS"}
     ]
 
 

@@ -1,0 +1,196 @@
+"""Lanes and desks: who goes next, where groups have limits of their own and limits in common.
+
+A lane is one group as the exchange counts it for one address, account or connection: its ledger and
+those who wait. Lanes that share a pool stand before one desk, which lets one request after the
+other through; all others have a desk to themselves.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from actors.messages import Priority
+from actors.pauses import PauseRules
+from actors.slots import GroupLedger
+from actors.turns import Turns
+from actors.waiting import Waiter, WaitingLine
+
+LaneKey = tuple[str, str]
+"""A group and whom it is counted for; the latter is empty for all at this address."""
+
+
+@dataclass(slots=True, eq=False)
+class Lane:
+    """One group, counted for one holder.
+
+    Attributes:
+      key: The group and the holder.
+      ledger: Its slots.
+      pools: The lanes it draws on as well.
+      pause_rules: How it pauses after a refusal.
+      line: Who waits.
+      granted: Requests let through, by priority.
+      ledgers: Every ledger that a request of this lane is written in.
+      rejected: Answers 429 and 418.
+      refused: Requests for a permit that were refused.
+      server_remaining: What the exchange last said was left; None if nothing yet.
+      server_heard_s: When that was.
+    """
+
+    key: LaneKey
+    ledger: GroupLedger
+    pause_rules: PauseRules
+    pools: tuple[Lane, ...] = ()
+    ledgers: tuple[GroupLedger, ...] = field(init=False)
+    line: WaitingLine = field(default_factory=WaitingLine)
+    granted: dict[Priority, int] = field(default_factory=lambda: dict.fromkeys(Priority, 0))
+    rejected: int = 0
+    refused: int = 0
+    server_remaining: int | None = None
+    server_heard_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Find the ledgers: they are looked at for every request."""
+        self.ledgers = (self.ledger, *(pool.ledger for pool in self.pools))
+
+    @property
+    def is_idle(self) -> bool:
+        """Return whether nobody waits and nothing is remembered."""
+        return not self.line and self.ledger.is_idle
+
+    def lacking(self, weight: int, now_s: float) -> list[GroupLedger]:
+        """Return the ledgers in which a request of `weight` has no room now."""
+        return [ledger for ledger in self.ledgers if not ledger.fits(weight, now_s)]
+
+    def earliest_s(self, weight: int, requests: int, now_s: float) -> float:
+        """Return when `requests` of `weight` in all can have been sent, at the earliest."""
+        return max(ledger.earliest_s(weight, requests, now_s) for ledger in self.ledgers)
+
+
+class Desk:
+    """Decides who goes next among the lanes that stand before it.
+
+    Who cannot go for want of room keeps that room from all who come after him: otherwise light
+    requests would overtake a heavy one for ever.
+
+    Args:
+      turns: Which priority is next.
+      left: Called when somebody goes away without having been served: others may go now.
+
+    Attributes:
+      lanes: The lanes.
+      wake_s: When time alone may let somebody go, as of the last `next` that found nobody; `inf` if
+        nobody waits.
+    """
+
+    def __init__(self, turns: Turns, *, left: Callable[[], None]) -> None:
+        self.lanes: list[Lane] = []
+        self.wake_s = math.inf
+        self._turns = turns
+        self._left = left
+
+    @property
+    def shares(self) -> Mapping[Priority, float]:
+        """Return what part each priority gets at least."""
+        return self._turns.shares
+
+    def __bool__(self) -> bool:
+        """Return whether anybody waits."""
+        return any(lane.line for lane in self.lanes)
+
+    def pass_at_once(self, lane: Lane, priority: Priority, weight: int, now_s: float) -> bool:
+        """Let somebody through where nobody waits; return whether there is room for him."""
+        if self or lane.lacking(weight, now_s):
+            return False
+        self._turns.serve(priority, weight, ())
+        return True
+
+    def join(self, lane: Lane, waiter: Waiter) -> None:
+        """Put somebody in line."""
+        if waiter.priority not in self._waiting():
+            self._turns.begin(waiter.priority)
+        lane.line.join(waiter, left=self._left)
+
+    def next(self, now_s: float) -> tuple[Lane, Waiter] | None:
+        """Take out who can go now; None if nobody can."""
+        self.wake_s = math.inf
+        closed: set[int] = set()
+        held_back: list[Priority] = []
+        for priority in self._turns.order(self._waiting()):
+            for waiter, lane in self._heads(priority):
+                if not closed.isdisjoint(map(id, lane.ledgers)):
+                    continue
+                lacking = lane.lacking(waiter.weight, now_s)
+                if not lacking:
+                    lane.line.remove(waiter)
+                    self._turns.serve(priority, waiter.weight, held_back)
+                    return lane, waiter
+                closed.update(map(id, lacking))
+                moments_s = [ledger.fits_s(waiter.weight, now_s) for ledger in lacking]
+                self.wake_s = min(self.wake_s, max(moments_s))
+            held_back.append(priority)
+        return None
+
+    def earliest_s(self, lane: Lane, priority: Priority, weight: int, now_s: float) -> float:
+        """Return when a request that joins `lane` now could go, at the earliest.
+
+        Only those in the same lane are reckoned with, and all of them as if they went as fast as
+        can be: it may be later, but not sooner, unless somebody before it goes away.
+        """
+        line = lane.line
+        ahead, count = line.weights[priority], line.count(priority)
+        return self._earliest_s(lane, priority, now_s, ahead=ahead, count=count, weight=weight)
+
+    def hopeless(
+        self, lane: Lane, now_s: float, *, not_before_s: float
+    ) -> list[tuple[Waiter, float]]:
+        """Return who cannot be served before his time is over, each with when he could be.
+
+        Args:
+          lane: Whose line is looked at.
+          now_s: The time.
+          not_before_s: When anybody can be served at the earliest.
+        """
+        found: list[tuple[Waiter, float]] = []
+        ahead, count, priority = 0, 0, None
+        for waiter in lane.line:
+            if waiter.priority is not priority:
+                ahead, count, priority = 0, 0, waiter.priority
+            earliest_s = self._earliest_s(
+                lane, waiter.priority, now_s, ahead=ahead, count=count, weight=waiter.weight
+            )
+            earliest_s = max(earliest_s, not_before_s)
+            if earliest_s > waiter.reply.deadline_s:
+                found.append((waiter, earliest_s))
+            else:
+                # Who gives up makes room for those behind.
+                ahead, count = ahead + waiter.weight, count + 1
+        return found
+
+    # -------------------------------------------------------------- small things
+
+    def _earliest_s(
+        self, lane: Lane, priority: Priority, now_s: float, *, ahead: int, count: int, weight: int
+    ) -> float:
+        above, above_count = lane.line.above(priority)
+        weights = self._turns.before(priority, ahead, above)
+        requests = self._turns.before(priority, count, above_count)
+        return lane.earliest_s(weights + weight, requests + 1, now_s)
+
+    def _waiting(self) -> list[Priority]:
+        """Return the priorities that anybody waits with, most urgent first."""
+        if len(self.lanes) == 1:
+            return self.lanes[0].line.priorities()
+        return sorted({each for lane in self.lanes for each in lane.line.priorities()})
+
+    def _heads(self, priority: Priority) -> list[tuple[Waiter, Lane]]:
+        """Return who is first in each lane, in the order in which they came."""
+        heads = [
+            (waiter, lane)
+            for lane in self.lanes
+            if (waiter := lane.line.first(priority)) is not None
+        ]
+        heads.sort(key=lambda head: head[0].arrival)
+        return heads
