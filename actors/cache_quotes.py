@@ -25,7 +25,6 @@ QuoteRequest = GetTicker | GetTickers | GetOrderBook | GetTrades | GetMarkets
 MARKETS_MAX_AGE_S = 60.0
 # Most people want the newest few; a page of this size serves them all from one answer.
 TRADES_PAGE = 100
-_TIMEOUT_S = 20.0
 _REASON = "asked of the exchange for this or for somebody who waited as well"
 
 
@@ -107,24 +106,26 @@ class _Fetchers:
         self._gate = gate
         self._adapter = adapter
 
-    async def tickers(self, codes: Sequence[str]) -> dict[str, Quote]:
-        return _by_code(await self._fetch(self._adapter.tickers(codes)))
+    async def tickers(self, codes: Sequence[str], within_s: float) -> dict[str, Quote]:
+        return _by_code(await self._fetch(self._adapter.tickers(codes), within_s))
 
-    async def order_books(self, codes: Sequence[str]) -> dict[str, Quote]:
-        return _by_code(await self._fetch(self._adapter.order_books(codes)))
+    async def order_books(self, codes: Sequence[str], within_s: float) -> dict[str, Quote]:
+        return _by_code(await self._fetch(self._adapter.order_books(codes), within_s))
 
-    async def trades(self, codes: Sequence[str], *, count: int) -> dict[str, Quote]:
+    async def trades(
+        self, codes: Sequence[str], within_s: float, *, count: int
+    ) -> dict[str, Quote]:
         (code,) = codes
-        fetched = await self._fetch(self._adapter.trades(code, count=count))
+        fetched = await self._fetch(self._adapter.trades(code, count=count), within_s)
         return {code: Quote(fetched.value, fetched.sent_s)}
 
-    async def markets(self, codes: Sequence[str]) -> dict[str, Quote]:
+    async def markets(self, codes: Sequence[str], within_s: float) -> dict[str, Quote]:
         (code,) = codes
-        fetched = await self._fetch(self._adapter.markets())
+        fetched = await self._fetch(self._adapter.markets(), within_s)
         return {code: Quote(fetched.value, fetched.sent_s)}
 
-    async def _fetch(self, call: ExchangeCall[T]) -> Fetched[T]:
-        return await self._gate.fetch(call, timeout_s=_TIMEOUT_S)
+    async def _fetch(self, call: ExchangeCall[T], within_s: float) -> Fetched[T]:
+        return await self._gate.fetch(call, timeout_s=within_s)
 
 
 def _by_code(fetched: Fetched[tuple[Any, ...]]) -> dict[str, Quote]:

@@ -7,6 +7,7 @@ is never held back.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -112,10 +113,12 @@ class InnerReply:
     Attributes:
       done: Called with the answer or the error.
       abandoned: Never; nobody waits.
+      deadline_s: Never, for the same reason.
     """
 
     done: Callable[[Any], None]
     abandoned: bool = False
+    deadline_s: float = math.inf
 
     def send(self, value: object) -> None:
         """Take the answer."""

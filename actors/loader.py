@@ -71,7 +71,7 @@ class SeriesLoader:
         )
         self._waiters: list[Waiter] = []
         self._joined = trio.Event()
-        self._fruitless = 0
+        self._fruitless, self._until_s = 0, math.inf
         self._wanted = PageWanted(None)
         # When the newest page was sent for, on `Clock.now_s`.
         self._paged_s = -math.inf
@@ -291,11 +291,12 @@ class SeriesLoader:
           MarketDataError: The exchange did not answer, or answers that prove nothing.
         """
         self._wanted = wanted
+        timeout_s, self._until_s = self._parts.patience_s(self._waiters)
         fetched = await self._parts.gate.fetch(
             self._call(),
             latest=self._call,
             priority=min((each.priority for each in self._waiters), default=Priority.ASKED),
-            timeout_s=self._policy.page_timeout_s,
+            timeout_s=timeout_s,
         )
         page = fetched.value
         if page.to_ms is None:
@@ -346,8 +347,8 @@ class SeriesLoader:
         await trio.sleep(_FRUITLESS_WAIT_S)
 
     async def _fail_all(self, error: MarketDataError | ActorError) -> None:
-        """Give everybody who lacks a page the error, or what there is if that will do for them."""
-        for waiter in list(self._waiters):
+        """Give all whom it concerns the error, or what there is if that will do for them."""
+        for waiter in [each for each in self._waiters if each.reply.deadline_s <= self._until_s]:
             if await self._try(waiter) is None:
                 continue
             answer: Candles | Exception = error

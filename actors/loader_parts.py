@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from actors.cache_tables import LoadPolicy
@@ -13,6 +14,7 @@ from actors.holes import InnerReply
 from actors.known import Known
 from actors.lessons import Lesson
 from actors.messages import Priority
+from actors.patience import MORE_S, patience_s
 from actors.queries import CandleQuery
 from actors.quotes import Source
 from actors.series import Series
@@ -74,3 +76,13 @@ class LoaderParts:
     publish: Callable[[Known], None]
     count: Callable[[str], None]
     learnt: Callable[[Series, Lesson, Known | None], None] = lambda *_: None
+
+    def patience_s(self, waiters: Iterable[Waiter]) -> tuple[float, float]:
+        """Return how long a page may take for which `waiters` wait, and whom its failure concerns.
+
+        Returns:
+          Seconds; and until when those wait, at most, who learn of it if it fails.
+        """
+        deadlines_s = [waiter.reply.deadline_s for waiter in waiters]
+        within_s = patience_s(deadlines_s, self.clock.now_s(), most_s=self.policy.page_timeout_s)
+        return within_s, max(deadlines_s, default=math.inf) + MORE_S

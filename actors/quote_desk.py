@@ -2,12 +2,13 @@
 
 Whoever asks for a key that was asked for a moment ago gets that answer; whoever asks while it is
 being fetched waits for the same fetch; keys wanted at the same time go out in one request, as many
-as the exchange takes. Lives inside the CacheActor.
+as the exchange takes, and more of them in several requests at once. Lives inside the CacheActor.
 """
 
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,11 +16,14 @@ from typing import Any
 import trio
 
 from actors.errors import MarketDataError, UnknownMarket
+from actors.patience import MORE_S, patience_s
 from runtime.core.clock import Clock
 from runtime.core.errors import ActorError
 from runtime.core.mailbox import Reply
 from runtime.core.table import Table, TableWriter
 
+# A request is tried no longer than this, however long its caller would wait.
+_FETCH_S_MAX = 60.0
 # Nobody who asks for a ticker is served by one older than this.
 KEPT_S = 600.0
 
@@ -48,7 +52,8 @@ class QuoteDesk:
     """One kind of quote of one exchange.
 
     Args:
-      fetch: Fetches the values of some codes, at most `batch_max`, in one request.
+      fetch: Fetches the values of some codes, at most `batch_max`, in one request, within so many
+        seconds.
       batch_max: Most codes in one request.
       writer: Where answers are published for readers.
       table: What is published; a quote stays in it for `KEPT_S` at least.
@@ -58,7 +63,7 @@ class QuoteDesk:
 
     def __init__(
         self,
-        fetch: Callable[[Sequence[str]], Awaitable[Mapping[str, Quote]]],
+        fetch: Callable[[Sequence[str], float], Awaitable[Mapping[str, Quote]]],
         *,
         batch_max: int,
         writer: TableWriter[QuoteKey, Quote],
@@ -73,6 +78,8 @@ class QuoteDesk:
         self._clock = clock
         self._gather_s = gather_s
         self._waiters: list[_Waiter] = []
+        self._under_way: set[QuoteKey] = set()
+        self._bell = trio.Event()
         self.running = False
 
     def add(
@@ -86,14 +93,24 @@ class QuoteDesk:
         """Let `reply` be answered with `compose` of the values of `keys`, in their order."""
         since_s = self._clock.now_s() - max_age_s
         self._waiters.append(_Waiter(keys, since_s, reply, compose))
+        self._bell.set()
 
     async def run(self) -> None:
         """Fetch until nobody waits any more."""
-        await trio.sleep(self._gather_s)
-        while keys := self._answer_all():
-            await self._fetch_batch(keys[: self._batch_max])
-        self._let_go()
-        self.running = False
+        async with trio.open_nursery() as nursery:
+            while self._waiters:
+                await trio.sleep(self._gather_s)
+                self._bell = trio.Event()
+                keys = [key for key in self._answer_all() if key not in self._under_way]
+                for start in range(0, len(keys), self._batch_max):
+                    batch = keys[start : start + self._batch_max]
+                    self._under_way.update(batch)
+                    nursery.start_soon(self._fetch_batch, batch)
+                if self._waiters:
+                    # Somebody new has come, or a batch is back.
+                    await self._bell.wait()
+            # Here, and not once the last request is back: who comes meanwhile begins a new run.
+            self.running = False
 
     def _let_go(self) -> None:
         """Drop what nobody has asked for in a long time: there are many markets."""
@@ -124,7 +141,21 @@ class QuoteDesk:
 
     async def _fetch_batch(self, keys: list[QuoteKey]) -> None:
         try:
-            quotes = await self._fetch([code for _, code in keys])
+            await self._fetch_keys(keys)
+        finally:
+            self._under_way.difference_update(keys)
+        self._let_go()
+        self._bell.set()
+
+    async def _fetch_keys(self, keys: list[QuoteKey]) -> None:
+        wanted = set(keys)
+        waiting = [w.reply.deadline_s for w in self._waiters if not wanted.isdisjoint(w.keys)]
+        if not waiting:
+            return
+        within_s = patience_s(waiting, self._clock.now_s(), most_s=_FETCH_S_MAX)
+        until_s = max(waiting) + MORE_S
+        try:
+            quotes = await self._fetch([code for _, code in keys], within_s)
         except UnknownMarket as error:
             if len(keys) == 1:
                 self._fail(keys, error)
@@ -132,11 +163,12 @@ class QuoteDesk:
             # One bad code fails the whole request, and the exchange does not say which one it is.
             # Halving finds it in a few requests; each code alone would take as many as there are.
             half = len(keys) // 2
-            await self._fetch_batch(keys[:half])
-            await self._fetch_batch(keys[half:])
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._fetch_keys, keys[:half])
+                nursery.start_soon(self._fetch_keys, keys[half:])
             return
         except (MarketDataError, ActorError) as error:
-            self._fail(keys, error)
+            self._fail(keys, error, until_s=until_s)
             return
         for key in keys:
             if key[1] in quotes:
@@ -145,11 +177,19 @@ class QuoteDesk:
         if left_out:
             codes = " ".join(code for _, code in left_out)
             self._fail(left_out, UnknownMarket(f"the exchange has nothing for {codes}"))
+        # At once, and not after the others that are under way.
+        self._answer_all()
 
-    def _fail(self, keys: Sequence[QuoteKey], error: Exception) -> None:
-        """Give the error to all who lack one of `keys`."""
+    def _fail(
+        self, keys: Sequence[QuoteKey], error: Exception, *, until_s: float = math.inf
+    ) -> None:
+        """Give the error to all who lack one of `keys`, and wait no longer than `until_s`.
+
+        Who came later and is more patient gets a request of his own, with all of his time.
+        """
         failed = set(keys)
-        for waiter in list(self._waiters):
-            if not failed.isdisjoint(waiter.keys):
+        for waiter in [each for each in self._waiters if each.reply.deadline_s <= until_s]:
+            lacking = (key for key in waiter.keys if self._young(key, waiter.since_s) is None)
+            if not failed.isdisjoint(lacking):
                 self._waiters.remove(waiter)
                 waiter.reply.fail(copy.copy(error))

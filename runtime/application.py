@@ -15,6 +15,7 @@ import msgspec
 import trio
 
 from actors.exchanges.streams import OpenStream
+from actors.limit_file import LimitKeeper
 from actors.messages import Subscribe
 from actors.router import MarketRouter
 from actors.stores.base import OpenStore
@@ -27,6 +28,7 @@ from runtime.core.child import ChildInfo
 from runtime.core.clock import Clock, SystemClock
 from runtime.core.message import Request
 from runtime.core.tree import open_tree
+from runtime.limit_store import FileLimitKeeper, limit_file_path
 from runtime.lock import hold_lock
 from runtime.messages import (
     ActorStatus,
@@ -41,6 +43,7 @@ from runtime.operations import Operations, flatten
 from runtime.origin import check_origin, stream_url
 from runtime.paths import ensure_private_dir, socket_path, state_dir
 from runtime.raw import answer_raw, raw_question
+from runtime.shared_limits import hold_limits, limits_dir
 from runtime.transport_trio import LocalListener
 from runtime.wiring import CONTROL, OpenSender, Wired, wire
 
@@ -66,9 +69,11 @@ class Application:
         folder: Path,
         socket: Path | None,
         clock: Clock,
+        rng: random.Random,
         senders: Mapping[str, OpenSender] | None,
         streams: Mapping[str, OpenStream] | None,
         open_store: OpenStore | None,
+        keepers: Mapping[str, LimitKeeper],
     ) -> None:
         self.stop_requested = trio.Event()
         self.socket = socket
@@ -81,9 +86,11 @@ class Application:
             settings,
             state_dir=folder,
             clock=clock,
+            rng=rng,
             senders=senders,
             streams=streams,
             open_store=open_store,
+            keepers=keepers,
             control=None if socket is None else self._control,
         )
         router = self.wired.router
@@ -193,10 +200,12 @@ async def open_application(
       open_store: In place of the database that the settings name: for the same.
 
     Raises:
-      SettingsError: A setting cannot work, or another runtime has the state folder.
+      SettingsError: A setting cannot work, or another runtime has the state folder, or talks to
+        the same exchange.
       StartFailed: An actor did not start.
     """
     clock = clock or SystemClock()
+    rng = rng or random.Random()  # noqa: S311 - spreads waits, guards nothing
     folder = state_dir(settings)
     async with AsyncExitStack() as stack:
         if sandbox:
@@ -206,20 +215,27 @@ async def open_application(
         stack.enter_context(hold_lock(folder))
         if settings.store.kind != "memory":
             check_origin(folder, {"upbit": settings.exchanges.upbit.rest_url})
+        socket = socket_path(settings) if listen else None
+        keepers: dict[str, LimitKeeper] = {}
+        if not senders:
+            keepers = _keep_limits(stack, settings, socket, clock=clock)
         application = Application(
             settings,
             folder=folder,
-            socket=socket_path(settings) if listen else None,
+            socket=socket,
             clock=clock,
+            rng=rng,
             senders=senders,
             streams=streams,
             open_store=open_store,
+            # A sandbox of its own ends with this process, and what it counted with it.
+            keepers={} if sandbox else keepers,
         )
         await stack.enter_async_context(
             open_tree(
                 application.wired.root,
                 clock=clock,
-                rng=rng or random.Random(),  # noqa: S311 - spreads waits, guards nothing
+                rng=rng,
                 registry=application.wired.registry,
             )
         )
@@ -244,14 +260,30 @@ async def open_runtime(
       listen: Whether to serve the local socket to other processes as well.
 
     Raises:
-      SettingsError: A setting cannot work, or another runtime has the state folder: then
-        `connect()` or `open_client()` to that one.
+      SettingsError: A setting cannot work, or another runtime has the state folder, or talks to
+        the same exchange: then `connect()` or `open_client()` to that one.
       StartFailed: An actor did not start.
     """
     if settings is None:
         settings = load_settings(None if config is None else Path(config))
     async with open_application(settings, listen=listen, sandbox=sandbox) as application:
         yield application.market
+
+
+# Shared limits: the one place where a runtime takes an exchange for itself.
+def _keep_limits(
+    stack: AsyncExitStack, settings: Settings, socket: Path | None, *, clock: Clock
+) -> dict[str, LimitKeeper]:
+    """Keep other runtimes of this user from the exchange for as long as `stack` is open.
+
+    Returns:
+      What keeps the spent limits from one process to the next, by exchange.
+    """
+    upbit = settings.exchanges.upbit
+    if not upbit.enabled:
+        return {}
+    stack.enter_context(hold_limits(limits_dir(upbit.rest_url), upbit.rest_url, socket))
+    return {"upbit": FileLimitKeeper(limit_file_path(upbit.rest_url), clock=clock)}
 
 
 @asynccontextmanager

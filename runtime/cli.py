@@ -28,7 +28,6 @@ from actors.messages import (
     GetCache,
     GetCandles,
     GetGaps,
-    GetLimits,
     GetMarkets,
     GetOrderBook,
     GetStreams,
@@ -36,7 +35,8 @@ from actors.messages import (
     GetTickers,
     GetTrades,
 )
-from runtime.cli_actors import add_actors, watch
+from runtime.cli_actors import add_actors, every, watch
+from runtime.cli_limits import add_limits, limits_text
 from runtime.cli_watch import add_watch, watch_updates
 from runtime.client.blocking import BlockingClient
 from runtime.client.requests import TIMEOUT_S
@@ -131,7 +131,10 @@ def _ask(options: argparse.Namespace) -> int:
         result = client.ask_raw(message, timeout_s).result
     if isinstance(message, Stop):
         _wait_until_ended(result["pid"], options.timeout)
-    if options.json or options.raw:
+    text = limits_text(options, result)
+    if text is not None:
+        sys.stdout.write(text)
+    elif options.json or options.raw:
         result = result if options.json else result["data"]
         sys.stdout.write(msgspec.json.encode(result).decode() + "\n")
     else:
@@ -307,7 +310,7 @@ def _add_raw(command: argparse.ArgumentParser) -> None:
 
 
 def _add_reports(commands: Any, common: argparse.ArgumentParser) -> None:
-    _add(commands, common, "limits", "rate limits and their use", lambda _: GetLimits())
+    add_limits(commands, common, every)
     _add(commands, common, "cache", "what is in memory and in the store", lambda _: GetCache())
     _add(commands, common, "streams", "the live streams of the exchanges", lambda _: GetStreams())
     gaps = _add(commands, common, "gaps", "what was not known, or is not yet", _gaps)

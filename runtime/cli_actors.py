@@ -10,10 +10,12 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import msgspec
 
+from runtime.cli_limits import limits_text
 from runtime.client.blocking import BlockingClient
 from runtime.messages import (
     GetActor,
@@ -38,7 +40,7 @@ def add_actors(commands: Any, common: argparse.ArgumentParser) -> None:
         "--watch",
         metavar="S",
         nargs="?",
-        type=_every,
+        type=every,
         const=_EVERY_S,
         help=f"again every S seconds, until Ctrl-C; {_EVERY_S:g} if not given",
     )
@@ -80,19 +82,25 @@ def watch(client: BlockingClient, options: argparse.Namespace) -> None:
     In a terminal each answer takes the place of the one before; else they follow one another, as
     JSON one object a line.
     """
+    explain = options.command == "limits" and options.words
     with ExitStack() as stack:
         if options.json:
-            show: Callable[[Any], object] = _print_json
+            show: Callable[[Any], object] = partial(_print_explained, options)
+            show = show if explain else _print_json
         else:
             from runtime.render_results import render_again_and_again  # noqa: PLC0415 - rich
 
-            drawn = render_again_and_again(options.command, sys.stdout)
+            drawn = render_again_and_again(explain or options.command, sys.stdout)
             show = stack.enter_context(drawn)
         pause = threading.Event()
         while True:
             show(client.ask_raw(options.message(options), options.timeout).result)
             sys.stdout.flush()
             pause.wait(options.watch)
+
+
+def _print_explained(options: argparse.Namespace, result: object) -> None:
+    sys.stdout.write(limits_text(options, result) or "")
 
 
 def _print_json(result: object) -> None:
@@ -112,7 +120,8 @@ def _about(kind: Callable[..., Any]) -> Callable[[argparse.Namespace], Any]:
     return lambda options: kind(name=options.name)
 
 
-def _every(text: str) -> float:
+def every(text: str) -> float:
+    """Return the pause between two looks, in seconds."""
     seconds = float(text)
     if not _EVERY_S_LEAST <= seconds < float("inf"):
         raise argparse.ArgumentTypeError(f"must be at least {_EVERY_S_LEAST:g}, was {text}")

@@ -2,10 +2,8 @@
 
 The file is the one named by `--config`, else `config.toml` of the working directory, else none.
 The environment has the last word: `MARKETD_` and the path joined by double underscores, such as
-`MARKETD_CACHE__MEMORY_MB`. A key that does not exist is refused by name, wherever it was written,
-because a misspelt setting would otherwise be a default that nobody asked for.
-
-The shipped `config.toml` lists exactly what is here.
+`MARKETD_CACHE__MEMORY_MB`. A key that does not exist is refused by name, wherever it was written:
+misspelt, it would be a default that nobody asked for. The `config.toml` we ship lists what is here.
 """
 
 from __future__ import annotations
@@ -110,6 +108,7 @@ class UpbitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
       streams: Whether its live streams are used.
       stream_url: Where they are; empty for `/websocket/v1` at the host of `rest_url`.
       timeout_s: How long one request may take, in seconds.
+      tries: How often a request that brought no answer is sent in all, 1 for never again.
     """
 
     enabled: bool = True
@@ -117,6 +116,7 @@ class UpbitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     streams: bool = True
     stream_url: Annotated[str, Url(("ws", "wss"), optional=True)] = ""
     timeout_s: Annotated[float, Bounds(0.1, 300)] = 10.0
+    tries: Annotated[int, Bounds(1, 10)] = 3
 
 
 class ExchangesSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -239,7 +239,7 @@ def find_config(config_path: Path | None, *, cwd: Path) -> Path | None:
     """Return the file that settings come from, or None if only defaults apply.
 
     A `config.toml` in the working directory is ours if one of its sections is named like one of
-    ours, or nearly so: a bot may well keep a file of that name for itself.
+    ours, or nearly: bots have such files too.
 
     Raises:
       SettingsError: `config_path` is not a file, or a file is not TOML.

@@ -34,12 +34,13 @@ def hold_lock(folder: Path) -> Iterator[None]:
         raise SettingsError(f"{path} cannot be opened: {error.strerror}") from error
     try:
         try:
-            _lock(handle)
+            lock_file(handle)
         except OSError as error:
             owner = path.read_text(encoding="ascii", errors="replace").strip() or "unknown"
             raise AlreadyRunning(
                 f"another runtime (process {owner}) uses {folder}; connect to it, stop it, or "
-                "give this one a runtime.state_dir of its own"
+                "give this one a runtime.state_dir of its own if it talks to another exchange, "
+                "such as a sandbox"
             ) from error
         # Only the lock counts. Without the number an error message would say a little less, so a
         # disk that is full is no reason not to start.
@@ -51,7 +52,12 @@ def hold_lock(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _lock(handle: int) -> None:
+def lock_file(handle: int) -> None:
+    """Lock an open file for this process, until it is closed; the text in it stays readable.
+
+    Raises:
+      OSError: Another process, or this one, has it locked.
+    """
     try:
         import fcntl  # noqa: PLC0415 - there is none on Windows
     except ImportError:

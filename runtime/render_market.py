@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import msgspec
+
+from actors.limit_words import explain_limits, name_of, words_of_s, words_of_window
+from actors.reports import GroupLimits
 from runtime.names import printable
-from runtime.render import Result, duration, number, pairs, table, time_utc
+from runtime.render import Result, duration, number, pairs, table, time_utc, words
 
 
 def _candles(result: Result) -> Iterable[Any]:
@@ -107,23 +112,55 @@ def _markets(result: Result) -> Iterable[Any]:
 
 
 def _limits(result: Result) -> Iterable[Any]:
-    columns = ("exchange", "group", "allowed", "in use", "in flight", "queued", "next free")
-    yield table(
-        (*columns, "paused", "exchange says left", "granted", "rejected"),
-        (
-            (
-                group["exchange"],
-                group["group"],
-                f"{group['requests']} / {group['period_s']:g} s",
-                *(number(group[name]) for name in ("held", "in_flight", "queued")),
-                duration(group["next_free_s"]),
-                duration(group["paused_s"]),
-                *(number(group[name]) for name in ("server_remaining", "granted", "rejected")),
+    reports = msgspec.convert(result["limits"], tuple[GroupLimits, ...])
+    columns = ("budget", "queued", "in flight", "next free", "server left")
+    for exchange in dict.fromkeys(report.exchange for report in reports):
+        groups = [report for report in reports if report.exchange == exchange]
+        rows = (row for report in groups for row in _limit_rows(report))
+        yield table((printable(exchange), *columns), rows, left=3)
+    for report in reports:
+        if report.rejected or report.refused:
+            yield printable(
+                f"{name_of(report)}: {number(report.rejected)} rejected by the exchange, "
+                f"{number(report.refused)} refused by us"
             )
-            for group in result["limits"]
-        ),
-        left=2,
+    granted, rejected, refused = (
+        number(sum(getattr(report, name) for report in reports))
+        for name in ("granted", "rejected", "refused")
     )
+    yield (
+        f"since start: {granted} let through, {rejected} rejected by the exchange, "
+        f"{refused} refused by us"
+    )
+    # A ban is that of all groups, and said once.
+    yield from dict.fromkeys(
+        printable(f"{report.exchange}: {report.paused_because}")
+        for report in reports
+        if report.paused_because
+    )
+
+
+def _explain(result: Result) -> Iterable[Any]:
+    reports = msgspec.convert(result["limits"], tuple[GroupLimits, ...])
+    yield from map(words, explain_limits(reports))
+
+
+def _limit_rows(report: GroupLimits) -> Iterable[tuple[str, ...]]:
+    """Yield a line for each window or each class that waits, whichever are more."""
+    windows = [words_of_window(window) for window in report.windows]
+    waiting = [f"{number(each.queued)} {each.priority}" for each in report.classes if each.queued]
+    heard = "-"
+    if report.server_remaining is not None and report.server_heard_s is not None:
+        heard = f"{number(report.server_remaining)}, {words_of_s(report.server_heard_s)} ago"
+    rest = (
+        number(report.in_flight),
+        words_of_s(report.next_free_s),
+        heard,
+    )
+    name = f"{report.group}/{report.holder}" if report.holder else report.group
+    yield (name, windows[0], (waiting or ["-"])[0], *rest)
+    for window, kind in itertools.zip_longest(windows[1:], waiting[1:], fillvalue=""):
+        yield ("", window, kind, *("" for _ in rest))
 
 
 def _cache(result: Result) -> Iterable[Any]:
@@ -210,6 +247,7 @@ RENDERERS: dict[str, Callable[[Result], Iterable[Any]]] = {
     "trades": _trades,
     "markets": _markets,
     "limits": _limits,
+    "explain": _explain,
     "cache": _cache,
     "streams": _streams,
     "gaps": _gaps,

@@ -11,11 +11,13 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import trio
 import trio.testing
 
 from actors.candles import Candles, Missing
 from actors.errors import ExchangeUnavailable, RateLimited, UnknownMarket
+from actors.limit_words import explain_group
 from actors.messages import (
     GetCache,
     GetCandles,
@@ -27,7 +29,14 @@ from actors.messages import (
     GetTrades,
 )
 from actors.quotes import BookLevel, MarketInfo, OrderBook, Ticker, Trade, Trades
-from actors.reports import CacheReport, GroupLimits, Health, SeriesReport
+from actors.reports import (
+    CacheReport,
+    ClassUse,
+    GroupLimits,
+    Health,
+    SeriesReport,
+    WindowUse,
+)
 from actors.series import Series
 from runtime.config import ControlSettings
 from runtime.connection import Answer, AtOnce
@@ -227,20 +236,27 @@ def _trade(market: str, side: Any, trade_id: int) -> Trade:
 
 
 def _limits() -> GroupLimits:
-    return GroupLimits(
+    asked = ClassUse(priority="asked", share=0.7, queued=3, next_free_s=0.25, granted=1_234_560)
+    repair = ClassUse(priority="repair", share=0.2, queued=0, next_free_s=0.1, granted=7)
+    report = GroupLimits(
         exchange="upbit",
         group="candles",
-        requests=10,
-        period_s=1.0,
+        windows=(
+            WindowUse(requests=10, period_s=1.0, used=10),
+            WindowUse(requests=600, period_s=60.0, used=42),
+        ),
+        classes=(asked, repair),
         in_flight=1,
-        held=2,
         queued=3,
-        next_free_s=0.25,
+        next_free_s=0.1,
         paused_s=0.0,
-        server_remaining=None,
+        server_remaining=9,
+        server_heard_s=0.5,
         granted=1_234_567,
         rejected=0,
+        refused=2,
     )
+    return msgspec.structs.replace(report, explanation=explain_group(report))
 
 
 def _cache() -> CacheReport:

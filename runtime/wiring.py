@@ -15,6 +15,7 @@ let in before there is somebody to ask, and nobody is asked any more when the re
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -24,8 +25,10 @@ from actors.cache import CacheActor
 from actors.cache_tables import CachePolicy, CacheTables, LoadPolicy
 from actors.doors import ExchangeDoor
 from actors.exchanges.base import ExchangeAdapter
+from actors.exchanges.breaker import Breaker
 from actors.exchanges.clock import ExchangeClock
 from actors.exchanges.http import open_http_sender
+from actors.exchanges.retries import RetryRules
 from actors.exchanges.sender import Sender
 from actors.exchanges.stream_gate import StreamGate
 from actors.exchanges.streams import OpenStream, StreamKind
@@ -35,11 +38,12 @@ from actors.exchanges.upbit.refusals import named_wait_s
 from actors.exchanges.websocket import open_websocket
 from actors.feed import FeedActor
 from actors.feed_tables import FeedPolicy, FeedTables
+from actors.limit_file import LimitKeeper
+from actors.limit_tables import LimitTables
 from actors.live_reader import LiveReader
 from actors.rate_limiter import RateLimiterActor
 from actors.router import MarketRouter
 from actors.series import Series
-from actors.slots import GroupSnapshot
 from actors.store import StoreActor
 from actors.stores.base import CandleStore, OpenStore
 from actors.stores.memory import MemoryStore
@@ -52,7 +56,6 @@ from runtime.core.clock import Clock
 from runtime.core.mailbox import MailboxSpec
 from runtime.core.registry import Registry
 from runtime.core.supervisor import Strategy, Supervisor
-from runtime.core.table import Table
 from runtime.origin import stream_url
 
 # Permits, releases and requests of many bots at once; each takes the actor some microseconds.
@@ -104,9 +107,11 @@ def wire(
     *,
     state_dir: Path,
     clock: Clock,
+    rng: random.Random,
     senders: Mapping[str, OpenSender] | None = None,
     streams: Mapping[str, OpenStream] | None = None,
     open_store: OpenStore | None = None,
+    keepers: Mapping[str, LimitKeeper] | None = None,
     control: Callable[[MarketRouter], Actor] | None = None,
 ) -> Wired:
     """Return the tree that `settings` describe.
@@ -115,9 +120,11 @@ def wire(
       settings: What to build.
       state_dir: Folder of the database; it exists.
       clock: Where time is read.
+      rng: Where chance comes from.
       senders: In place of the network, by exchange: for tests and simulations.
       streams: In place of the network for live streams, by exchange: for the same.
       open_store: In place of the database that the settings name: for the same.
+      keepers: What keeps the spent limits of an exchange for the next process.
       control: Makes the actor that serves the local socket; None for no socket.
     """
     registry = Registry()
@@ -140,6 +147,9 @@ def wire(
             registry,
             clock,
             settings,
+            (keepers or {}).get(adapter.name),
+            # Its own, so that its use does not change what the tree does.
+            random.Random(rng.random()),  # noqa: S311 - spreads waits, guards nothing
         )
         doors.append(branch.door)
         critical += [branch.door.limiter.name, branch.door.cache.name]
@@ -162,13 +172,19 @@ class _Branch:
         registry: Registry,
         clock: Clock,
         settings: Settings,
+        keeper: LimitKeeper | None,
+        rng: random.Random,
     ) -> None:
+        self._keeper = keeper
+        self._rng = rng
+        self._breaker = Breaker()
+        self._retries = RetryRules(tries=settings.exchanges.upbit.tries)
         self._adapter = adapter
         self._open_sender = open_sender
         self._open_stream = open_stream
         self._clock = clock
         self._store = registry.ref("store")
-        self._ledgers: Table[str, GroupSnapshot] = Table(f"{adapter.name} limits")
+        self._limit_tables = LimitTables(adapter.name)
         self._feed_tables = FeedTables(adapter.name)
         self._feed_policy = _feed_policy(settings.feed)
         name, feed, live = adapter.name, None, None
@@ -207,7 +223,12 @@ class _Branch:
         return Supervisor(children, strategy=Strategy.REST_FOR_ONE)
 
     def _limiter(self) -> Actor:
-        return RateLimiterActor(self._adapter.name, self._adapter.rules.limits, table=self._ledgers)
+        return RateLimiterActor(
+            self._adapter.name,
+            self._adapter.rules.limits,
+            tables=self._limit_tables,
+            keeper=self._keeper,
+        )
 
     def _cache(self) -> Actor:
         return CacheActor(
@@ -242,6 +263,9 @@ class _Branch:
                 limiter=self.door.limiter,
                 clock=self._clock,
                 exchange_clock=self.door.exchange_clock,
+                breaker=self._breaker,
+                rng=self._rng,
+                rules=self._retries,
             )
 
     @asynccontextmanager
@@ -262,13 +286,7 @@ class _Branch:
 
     def _spare(self, kind: StreamKind) -> float:
         """Return how much of the limit of requests for a kind is unused, 0 to 1."""
-        group = self._adapter.group_of(kind)
-        snapshot, limit = self._ledgers.get(group), self._adapter.rules.limits[group]
-        if snapshot is None:
-            return 1.0
-        now_s = self._clock.now_s()
-        used = len(snapshot.in_flight) + sum(until_s > now_s for until_s in snapshot.held)
-        return max(0.0, 1.0 - used / limit.requests)
+        return self._limit_tables.spare(self._adapter.group_of(kind), self._clock.now_s())
 
 
 def _http(settings: UpbitSettings) -> OpenSender:

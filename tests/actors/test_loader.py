@@ -117,9 +117,10 @@ async def test_a_load_that_fails_half_way_goes_on_from_there(
     """What the pages before have proven stays proven."""
     async with opened() as stage:
         await ask(stage, 400)
-        stage.exchange.faults.switch_on(fault, times=1)
+        stage.exchange.faults.switch_on(fault)
         with pytest.raises(kind, match="upbit"):
             await ask(stage, 1_000)
+        stage.exchange.faults.switch_off()
         before = len(stage.pages())
         answer = await ask(stage, 1_000)
 

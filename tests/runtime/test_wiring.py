@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -109,7 +110,7 @@ async def test_an_exchange_that_is_switched_off_starts_no_child(
 async def test_wiring_starts_nothing(tmp_path: Path, clock: TrioClock) -> None:
     """A tree is a value until somebody runs it."""
     before = trio.lowlevel.current_statistics().tasks_living
-    wired = wire(settings(tmp_path), state_dir=tmp_path, clock=clock)
+    wired = wire(settings(tmp_path), state_dir=tmp_path, clock=clock, rng=random.Random(0))
 
     assert trio.lowlevel.current_statistics().tasks_living == before
     assert wired.root.describe() == ()

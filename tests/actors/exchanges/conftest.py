@@ -6,6 +6,7 @@ answered. All on fake time; a minute takes a moment.
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,19 +18,20 @@ import pytest
 import trio
 
 from actors.exchanges.base import ExchangeCall
+from actors.exchanges.breaker import Breaker
 from actors.exchanges.clock import ExchangeClock
 from actors.exchanges.http import open_http_sender
+from actors.exchanges.retries import RetryRules
 from actors.exchanges.throttled import ThrottledExchange
 from actors.exchanges.upbit.adapter import UpbitAdapter
+from actors.limit_tables import LimitTables
 from actors.messages import GetLimits
 from actors.rate_limiter import RateLimiterActor
 from actors.reports import GroupLimits
-from actors.slots import GroupSnapshot
 from runtime.core.clock import TrioClock
 from runtime.core.mailbox import MailboxSpec
 from runtime.core.message import Event
 from runtime.core.ref import ActorRef
-from runtime.core.table import Table
 from runtime.testing import NEW_YEAR_MS, open_actor
 
 UPBIT = UpbitAdapter()
@@ -38,7 +40,10 @@ TRADES = UPBIT.trades("KRW-BTC", count=1)
 
 @dataclass
 class Server(httpx.AsyncBaseTransport):
-    """An exchange that counts arrivals. What it answers can be changed at any time."""
+    """An exchange that counts arrivals. What it answers can be changed at any time.
+
+    `began_s` and `most_at_once` are about what was sent, whether or not it arrived.
+    """
 
     admit: Callable[[float], bool] = lambda _now_s: True
     travel_s: Callable[[], float] = lambda: 0.025
@@ -50,9 +55,21 @@ class Server(httpx.AsyncBaseTransport):
     arrivals: int = 0
     refusals: int = 0
     wire: trio.Nursery | None = None
+    began_s: list[float] = field(default_factory=list)
+    under_way: int = 0
+    most_at_once: int = 0
 
     async def handle_async_request(self, _request: httpx.Request) -> httpx.Response:
         """Count the request on arrival and answer it later."""
+        self.began_s.append(trio.current_time())
+        self.under_way += 1
+        self.most_at_once = max(self.most_at_once, self.under_way)
+        try:
+            return await self._answer()
+        finally:
+            self.under_way -= 1
+
+    async def _answer(self) -> httpx.Response:
         if isinstance(self.error, httpx.ConnectError):
             raise self.error
         assert self.wire is not None
@@ -138,13 +155,15 @@ async def _open_gate(
     mailbox: MailboxSpec = MailboxSpec(capacity=4096),  # noqa: B008 - frozen
     waiting_max: int = 1000,
     past_s: float = 2.0,
+    tries: int = 1,
+    breaker: Breaker | None = None,
 ) -> AsyncIterator[Opened]:
     """Open the whole way to an exchange behind `transport`, `past_s` seconds after its start."""
     ours = TrioClock(start_utc_ms=NEW_YEAR_MS + 86_400_000)
-    table: Table[str, GroupSnapshot] = Table("ledgers")
+    tables = LimitTables("upbit")
 
     def make() -> RateLimiterActor:
-        return FragileLimiter("upbit", UPBIT.rules.limits, table=table, waiting_max=waiting_max)
+        return FragileLimiter("upbit", UPBIT.rules.limits, tables=tables, waiting_max=waiting_max)
 
     async with (
         trio.open_nursery() as wire,
@@ -157,7 +176,17 @@ async def _open_gate(
             transport.wire = wire
         await trio.sleep(past_s)
         clock = ExchangeClock(ours)
-        yield Opened(ThrottledExchange(UPBIT, sender, limiter, ours, clock), limiter, clock)
+        gate = ThrottledExchange(
+            UPBIT,
+            sender,
+            limiter,
+            ours,
+            clock,
+            breaker=breaker or Breaker(),
+            rng=random.Random(1),
+            rules=RetryRules(tries=tries),
+        )
+        yield Opened(gate, limiter, clock)
 
 
 OpenGate = Callable[..., AbstractAsyncContextManager[Opened]]

@@ -133,7 +133,7 @@ async def test_callers_who_leave_at_any_moment_neither_overrun_nor_lose_slots(
         report = await opened.report()
 
     assert server.refusals == 0
-    assert (report.in_flight, report.held, report.queued) == (0, 0, 0)
+    assert (report.in_flight, report.windows[0].used, report.queued) == (0, 0, 0)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -249,7 +249,7 @@ async def test_a_server_with_less_left_slows_us_down(
         await opened.gate.fetch(TRADES, timeout_s=5)
         report = await opened.report()
 
-    assert (report.server_remaining, report.held) == (2, 8)
+    assert (report.server_remaining, report.windows[0].used) == (2, 8)
 
 
 # ------------------------------------------------------------------ the sandbox
