@@ -80,6 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where the market's clock starts: ISO 8601 in UTC, or first or last candle",
     )
     _add_load(parser)
+    _add_rules(parser)
     _add_faults(parser)
 
 
@@ -89,6 +90,17 @@ def _add_load(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="N",
         help="how many generated markets there are (default: 6, with a year of history)",
+    )
+
+
+def _add_rules(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--window",
+        choices=("strict", "measured", "fixed"),
+        default="strict",
+        help="how requests are counted: strict looks back a second from each, refused ones "
+        "included; measured counts only those that passed, as the real server was seen to; fixed "
+        "counts anew with every second (default: %(default)s)",
     )
 
 
@@ -129,6 +141,8 @@ def build_exchange(arguments: argparse.Namespace, *, clock: Clock) -> SandboxExc
     # These bring numpy along, which costs more than all the rest of reading a command line.
     from actors.sandbox.exchange import SandboxExchange  # noqa: PLC0415 - heavy, see above
     from actors.sandbox.market import SandboxMarket  # noqa: PLC0415 - heavy, see above
+    from actors.sandbox.measured_window import WINDOWS  # noqa: PLC0415 - heavy, see above
+    from actors.sandbox.rules import RateRules  # noqa: PLC0415 - heavy, see above
     from actors.sandbox.simulated_time import SimulatedTime  # noqa: PLC0415 - heavy, see above
     from actors.sandbox.stream_faults import StreamFaults  # noqa: PLC0415 - heavy, see above
 
@@ -148,6 +162,7 @@ def build_exchange(arguments: argparse.Namespace, *, clock: Clock) -> SandboxExc
         markets,
         clock=clock,
         time=time,
+        rules=RateRules(window=WINDOWS[arguments.window]),
         stream_faults=StreamFaults(random.Random(arguments.fault_seed)),  # noqa: S311 - simulated trouble
         maintenance=faults.maintenance,
     )
