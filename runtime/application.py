@@ -119,7 +119,9 @@ class Application:
     async def _answer_socket(self, request: Request[Any]) -> Any:
         if self._operations.knows(request):
             self._operations.validate(request, through=CONTROL)
-        return await self.answer(request)
+        # Who says how long he waits is told what went wrong before he stops.
+        left_s = trio.current_effective_deadline() - trio.current_time()
+        return await self.answer(request, min(left_s, ANSWER_TIMEOUT_S))
 
     def _at_once(self, request: Request[Any]) -> object | None:
         if isinstance(request, GetStatus | GetRaw | Stop) or self._operations.knows(request):

@@ -97,7 +97,8 @@ class Question:
         """Return start and end of what is asked for; an end of None is now."""
         timeframe = Timeframe.parse(self.timeframe)
         limit_ms = timeframe.shift_ms(timeframe.floor_ms(now_ms), 1)
-        first_ms = timeframe.ceil_ms(0)
+        # What is before 1973 is taken for seconds.
+        first_ms = timeframe.ceil_ms(100_000_000_000)
         end_ms = max(first_ms, timeframe.shift_ms(limit_ms, -(self.end or 0)))
         if self.count is not None:
             return None, end_ms

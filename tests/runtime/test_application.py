@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from actors.errors import InvalidRequest
+from actors.errors import ExchangeUnavailable, InvalidRequest
+from actors.messages import GetTicker
 from actors.sandbox.faults import Fault
 from actors.sandbox.market import SandboxMarket
 from runtime.application import open_application, open_runtime
@@ -80,6 +81,21 @@ async def test_status_answers_while_everything_else_is_in_trouble(
 
         assert {actor.state for actor in status.actors} == {"running"}
         nursery.cancel_scope.cancel()
+
+
+async def test_who_waits_at_the_socket_is_told_what_went_wrong_before_he_stops(
+    tmp_path: Path, clock: TrioClock, markets: tuple[SandboxMarket, ...]
+) -> None:
+    """His own time-out would tell him nothing."""
+    async with rehearse(tmp_path, markets, clock=clock) as stage:
+        stage.exchange.faults.switch_on(Fault.HANG)
+        with (
+            trio.fail_after(3.0),
+            pytest.raises(
+                ExchangeUnavailable, match=r"tickers KRW-BTC: no whole answer within [12]"
+            ),
+        ):
+            await stage.application._answer_socket(GetTicker(market="KRW-BTC"))
 
 
 async def _ask_in_vain(ask: object) -> None:
