@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +37,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason=f"no recorded data at {RECORDED.name}"))
 
 
+@pytest.fixture(scope="session")
+def own_root(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Iterator[int]]:
+    """Return where `own_folders` are, and their numbers: pytest's own way lists all of them."""
+    return tmp_path_factory.mktemp("own"), itertools.count()
+
+
 @pytest.fixture(autouse=True)
-def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+def own_folders(own_root: tuple[Path, Iterator[int]], monkeypatch: pytest.MonkeyPatch) -> Path:
     """Keep locks and spent limits of tests from those of a runtime that this user runs."""
-    folder = tmp_path_factory.mktemp("own")
+    root, numbers = own_root
+    folder = root / str(next(numbers))
+    folder.mkdir()
     monkeypatch.setenv("XDG_STATE_HOME", str(folder / "state"))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
     return folder
