@@ -85,8 +85,8 @@ class StreamGate:
                 raise
             self._permits.give_back(_release(permit, None))
             await self._permits.pay_all_owed()
-            # No other connection ever has this number.
-            holder = f"connection {permit.id}"
+            # No other connection ever has this number; the limiter's lives count from its 40th bit.
+            holder = f"{permit.id >> 40}.{permit.id & (1 << 40) - 1}"
             group = self._rules.message_group
             yield GatedSocket(self._exchange, socket, self._permits, group=group, holder=holder)
 
