@@ -1,6 +1,14 @@
-"""Every error that is an answer about market data, split by who must act.
+"""Every error that is an answer of the domain, split by who must act.
 
 DomainError (runtime.core.errors)
+├── KeysError                     no signature, and no answer about keys
+│   ├── KeysSealed                the operator: unlock first, or make a vault
+│   ├── UnknownKey                the caller: there is no such key
+│   ├── KeyRefused                the key's owner: it may not be used for this
+│   ├── AccountClosed             the caller: open the account again
+│   ├── UnlockFailed              whoever tried: that did not open it
+│   ├── VaultDamaged              the operator: what is kept must not be used
+│   └── AuditFailed               the operator: nothing is signed that is not on record
 └── MarketDataError               an answer about market data that is not data
     ├── InvalidRequest            the caller: the request itself cannot be served
     │   ├── UnknownGroup          no rate limit of that name is kept here
@@ -22,6 +30,58 @@ from __future__ import annotations
 from typing import ClassVar
 
 from runtime.core.errors import DomainError
+
+
+class KeysError(DomainError):
+    """No signature, and no answer about keys.
+
+    Attributes:
+      retryable: Whether the same request may succeed later without anybody changing anything.
+    """
+
+    retryable: ClassVar[bool] = False
+
+
+class KeysSealed(KeysError):
+    """Nobody has unlocked the keys, or there are none yet; the message says what to do."""
+
+
+class UnknownKey(KeysError):
+    """There is no such key; the message names those there are."""
+
+
+class KeyRefused(KeysError):
+    """The key may not be used for this: its rules, its host, or its end; the message says which."""
+
+
+class AccountClosed(KeysError):
+    """The account client has come to its end; the message says why. Open the account again."""
+
+
+class UnlockFailed(KeysError):
+    """That passphrase, key file or credential did not open the vault.
+
+    Attributes:
+      retry_after_s: How long the next try is refused, in seconds.
+      too_early: Whether nothing was tried, because it was too early for that.
+    """
+
+    def __init__(
+        self, message: str, *, retry_after_s: float = 0.0, too_early: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+        self.too_early = too_early
+
+
+class VaultDamaged(KeysError):
+    """What is kept was changed, is old, or is open to others, and is not used; names the place."""
+
+
+class AuditFailed(KeysError):
+    """The audit trail cannot be written or read; nothing is signed or changed without it."""
+
+    retryable = True
 
 
 class MarketDataError(DomainError):

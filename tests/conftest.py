@@ -48,7 +48,8 @@ def own_folders(own_root: tuple[Path, Iterator[int]], monkeypatch: pytest.Monkey
     """Keep locks and spent limits of tests from those of a runtime that this user runs."""
     root, numbers = own_root
     folder = root / str(next(numbers))
-    folder.mkdir()
+    # With other rights it would not be taken for the folder of a session.
+    folder.mkdir(mode=0o700)
     monkeypatch.setenv("XDG_STATE_HOME", str(folder / "state"))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
     return folder

@@ -10,13 +10,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
+from urllib.parse import quote
 
 from actors.candles import Candles
 from actors.errors import MarketDataError
 from actors.quotes import MarketInfo, OrderBook, Ticker, Trade, Trades
 from actors.series import Series
 from actors.timeframes import Timeframe
+from actors.vault.values import Credential
 
 if TYPE_CHECKING:
     # It builds on this module.
@@ -104,6 +106,9 @@ class ExchangeCall(Generic[T]):
       weight: How much it counts for in its group.
       account: Whose account it is about; empty for public data.
       idempotent: Whether it does no harm if it arrives twice.
+      method: The HTTP method.
+      body: The body, JSON. If there is one, `params` are what it says, for the signature, and are
+        not sent.
     """
 
     group: str
@@ -114,6 +119,21 @@ class ExchangeCall(Generic[T]):
     weight: int = 1
     account: str = ""
     idempotent: bool = True
+    method: str = "GET"
+    body: bytes = b""
+
+    @property
+    def target(self) -> str:
+        """Return path and query exactly as they are sent, and signed where that is asked for."""
+        if not self.params or self.body:
+            return self.path
+        return f"{self.path}?{encode_query(self.params)}"
+
+
+def encode_query(params: Sequence[tuple[str, str]]) -> str:
+    """Return parameters as a query, in their order; brackets of arrays stay as they are."""
+    safe = "[]-_.~:,"
+    return "&".join(f"{quote(name, safe=safe)}={quote(value, safe=safe)}" for name, value in params)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +187,54 @@ class ExchangeRules:
     tickers_max: int
     trades_max: int
     history_ms: Mapping[Timeframe, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ToSign:
+    """A request that is to be signed, exactly as it will be sent.
+
+    Attributes:
+      method: The HTTP method, upper case.
+      path: Its path, without the query.
+      query: Its query, percent-encoded, without the question mark; empty if there is none.
+      params: What query or body say, in sent order, not encoded; arrays as `name[]`, repeated.
+      body: The body; empty if there is none.
+    """
+
+    method: str
+    path: str
+    query: str = ""
+    params: Sequence[tuple[str, str]] = ()
+    body: bytes = b""
+
+
+class Signer(Protocol):
+    """How an exchange wants requests signed. Plain code: time and chance are handed in.
+
+    Attributes:
+      exchange: The exchange.
+      has_passphrase: Whether its keys have a third secret.
+      needs_clock: Whether the signature holds the exchange's time.
+    """
+
+    exchange: str
+    has_passphrase: bool
+    needs_clock: bool
+
+    def sign(
+        self, credential: Credential, request: ToSign, *, nonce: str, utc_ms: int
+    ) -> tuple[tuple[str, str], ...]:
+        """Return the header fields that prove who asks.
+
+        Args:
+          credential: What signs; neither kept nor changed.
+          request: What is signed.
+          nonce: Text that was never used before with this key.
+          utc_ms: The exchange's time, UTC milliseconds.
+        """
+
+    def is_withdrawal(self, method: str, path: str) -> bool:
+        """Return whether a request could take money out of the account."""
 
 
 class ExchangeAdapter(ABC):

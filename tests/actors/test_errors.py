@@ -16,7 +16,7 @@ NODE = re.compile(r"^([│ ]*)[├└]── (\w+)")
 CLASSES = [
     each
     for each in vars(errors).values()
-    if inspect.isclass(each) and issubclass(each, errors.MarketDataError)
+    if inspect.isclass(each) and issubclass(each, errors.KeysError | errors.MarketDataError)
 ]
 
 
@@ -51,7 +51,9 @@ def test_only_what_may_succeed_later_says_so() -> None:
     """A bot that tries a bad request again only spends its budget."""
     again = {each.__name__ for each in CLASSES if each.retryable}
 
-    assert again == {"ExchangeUnavailable", "Overloaded", "RateLimited", "StoreUnavailable"}
+    assert again == {
+        *("AuditFailed", "ExchangeUnavailable", "Overloaded", "RateLimited", "StoreUnavailable")
+    }
 
 
 def test_an_error_carries_what_a_bot_needs_to_act() -> None:

@@ -320,7 +320,11 @@ async def test_a_small_body_that_unpacks_to_a_huge_one_is_cut_off() -> None:
     ("body", "encoding", "message"),
     [
         (b"not gzip", "gzip", "wanted a body as gzip: "),
-        (gzip.compress(b"[]" * 1000)[:-9], "gzip", "wanted a whole gzip body, was the beginning"),
+        (
+            gzip.compress(b"[]" * 1000, mtime=0)[:-9],
+            "gzip",
+            "wanted a whole gzip body, was the beginning",
+        ),
         (b"", "gzip", "was the beginning"),
         (b"[]", "br", "wanted a body as gzip, was 'br'"),
     ],

@@ -148,7 +148,11 @@ def test_a_bad_file_is_named_to_the_line(tmp_path: Path, lines: list[str], messa
 
 @pytest.mark.parametrize(
     "content",
-    [b"\x1f\x8b\x08\x00garbage", gzip.compress(b"timestamp,open" * 99)[:40], b"\xff\xfe\x00,,\n"],
+    [
+        b"\x1f\x8b\x08\x00garbage",
+        gzip.compress(b"timestamp,open" * 99, mtime=0)[:40],
+        b"\xff\xfe\x00,,\n",
+    ],
 )
 def test_what_is_no_text_is_said_so(tmp_path: Path, content: bytes) -> None:
     """A truncated download, or not a CSV at all."""
