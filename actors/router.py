@@ -185,7 +185,7 @@ class MarketRouter:
             asked.append((door.name, door.cache))
             if door.feed is not None:
                 asked.append((f"{door.name} streams", door.feed))
-        return tuple([await _health(name, ref) for name, ref in asked])
+        return tuple([await ask_health(name, ref) for name, ref in asked])
 
     def raw(self, request: Request[Any], answer: Any) -> list[dict[str, Any]]:
         """Return `answer` to `request` in the field names of the exchange's REST interface.
@@ -357,7 +357,8 @@ class MarketRouter:
             return None
 
 
-async def _health(name: str, ref: ActorRef) -> Health:
+async def ask_health(name: str, ref: ActorRef) -> Health:
+    """Return how an actor's own affairs are; one that does not answer is away."""
     try:
         return await ref.call(GetHealth(), timeout_s=_OWN_TIMEOUT_S)
     except ActorError as error:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 from urllib.parse import quote
 
 from actors.candles import Candles
@@ -18,7 +18,6 @@ from actors.errors import MarketDataError
 from actors.quotes import MarketInfo, OrderBook, Ticker, Trade, Trades
 from actors.series import Series
 from actors.timeframes import Timeframe
-from actors.vault.values import Credential
 
 if TYPE_CHECKING:
     # It builds on this module.
@@ -109,6 +108,7 @@ class ExchangeCall(Generic[T]):
       method: The HTTP method.
       body: The body, JSON. If there is one, `params` are what it says, for the signature, and are
         not sent.
+      headers: Header fields that prove who asks; set at the moment of sending, never before.
     """
 
     group: str
@@ -120,7 +120,8 @@ class ExchangeCall(Generic[T]):
     account: str = ""
     idempotent: bool = True
     method: str = "GET"
-    body: bytes = b""
+    body: bytes = field(default=b"", repr=False)
+    headers: Sequence[tuple[str, str]] = field(default=(), repr=False)
 
     @property
     def target(self) -> str:
@@ -132,7 +133,7 @@ class ExchangeCall(Generic[T]):
 
 def encode_query(params: Sequence[tuple[str, str]]) -> str:
     """Return parameters as a query, in their order; brackets of arrays stay as they are."""
-    safe = "[]-_.~:,"
+    safe = "[]-_.~"
     return "&".join(f"{quote(name, safe=safe)}={quote(value, safe=safe)}" for name, value in params)
 
 
@@ -187,54 +188,6 @@ class ExchangeRules:
     tickers_max: int
     trades_max: int
     history_ms: Mapping[Timeframe, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class ToSign:
-    """A request that is to be signed, exactly as it will be sent.
-
-    Attributes:
-      method: The HTTP method, upper case.
-      path: Its path, without the query.
-      query: Its query, percent-encoded, without the question mark; empty if there is none.
-      params: What query or body say, in sent order, not encoded; arrays as `name[]`, repeated.
-      body: The body; empty if there is none.
-    """
-
-    method: str
-    path: str
-    query: str = ""
-    params: Sequence[tuple[str, str]] = ()
-    body: bytes = b""
-
-
-class Signer(Protocol):
-    """How an exchange wants requests signed. Plain code: time and chance are handed in.
-
-    Attributes:
-      exchange: The exchange.
-      has_passphrase: Whether its keys have a third secret.
-      needs_clock: Whether the signature holds the exchange's time.
-    """
-
-    exchange: str
-    has_passphrase: bool
-    needs_clock: bool
-
-    def sign(
-        self, credential: Credential, request: ToSign, *, nonce: str, utc_ms: int
-    ) -> tuple[tuple[str, str], ...]:
-        """Return the header fields that prove who asks.
-
-        Args:
-          credential: What signs; neither kept nor changed.
-          request: What is signed.
-          nonce: Text that was never used before with this key.
-          utc_ms: The exchange's time, UTC milliseconds.
-        """
-
-    def is_withdrawal(self, method: str, path: str) -> bool:
-        """Return whether a request could take money out of the account."""
 
 
 class ExchangeAdapter(ABC):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import ipaddress
 import ssl
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.metadata import PackageNotFoundError, version
@@ -119,7 +119,9 @@ class HttpSender:
     async def _exchange(self, call: ExchangeCall[Any]) -> RawResponse:
         try:
             # A path that is joined as text stays below the base URL, whatever it is.
-            request = self._client.build_request("GET", call.path, params=list(call.params))
+            request = self._client.build_request(
+                call.method, call.target, headers=list(_headers(call)), content=call.body or None
+            )
             response = await self._client.send(request, stream=True)
             async with aclosing(response):
                 body = await self._read(response)
@@ -166,6 +168,12 @@ class HttpSender:
                 f"{self._host}: wanted a body of at most {BODY_BYTES_MAX} bytes, was more"
             )
         return body
+
+
+def _headers(call: ExchangeCall[Any]) -> Iterator[tuple[str, str]]:
+    if call.body:
+        yield "Content-Type", "application/json"
+    yield from call.headers
 
 
 def _check_base_url(text: str) -> httpx.URL:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, TypeVar
 
@@ -36,7 +36,14 @@ from runtime.core.ref import ActorRef
 
 T = TypeVar("T")
 
+# Returns a call with the header fields that prove who asks.
+Sign = Callable[[ExchangeCall[Any]], Awaitable[ExchangeCall[Any]]]
+
 _log = logging.getLogger("marketd.exchange")
+
+# What carries an answer.
+_ANSWERS = (200,)
+_ANSWERS_TO_CHANGES = (200, 201)
 
 # A request is under way no longer than this, whatever its caller allows: well before the limiter
 # would take its permit for lost (`SlotRules.lost_s`).
@@ -158,6 +165,7 @@ class ThrottledExchange:
         call: ExchangeCall[T],
         *,
         latest: Callable[[], ExchangeCall[T]] | None = None,
+        sign: Sign | None = None,
         priority: Priority = Priority.ASKED,
         timeout_s: float,
     ) -> Fetched[T]:
@@ -168,6 +176,7 @@ class ThrottledExchange:
           latest: Gives the question to send instead, of the same group, once there is leave to
             send: what is wanted may have changed while this waited for it. It weighs as much, for
             the same account.
+          sign: Signs the question; called for every try anew, when there is leave to send.
           priority: Whose turn it is when slots are scarce.
           timeout_s: How long all of it may take, waits and tries included, in seconds.
 
@@ -180,7 +189,8 @@ class ThrottledExchange:
           UnknownMarket: There is no such market.
           MalformedPayload: The answer breaks the exchange's promises.
           Overloaded: Too many wait for a slot already.
-          ActorError: The limiter is not there.
+          KeysError: It is not signed.
+          ActorError: The limiter, or who signs, is not there.
         """
         deadline_s = self._clock.now_s() + timeout_s
         tries = 0
@@ -194,9 +204,11 @@ class ThrottledExchange:
             ):
                 with attempt:
                     tries += 1
-                    return await self._try(call, latest, priority, deadline_s)
+                    return await self._try(call, latest, sign, priority, deadline_s)
         except TryFailed as error:
             times = f", the last of {tries} tries" if tries > 1 else ""
+            if not error.repeatable:
+                times += "; it may have arrived all the same, and is not sent again"
             raise ExchangeUnavailable(f"{error}{times}") from (error.__cause__ or error)
         raise AssertionError("the last try answers or raises")
 
@@ -218,17 +230,22 @@ class ThrottledExchange:
         self,
         call: ExchangeCall[T],
         latest: Callable[[], ExchangeCall[T]] | None,
+        sign: Sign | None,
         priority: Priority,
         deadline_s: float,
     ) -> Fetched[T]:
         probe = self._enter(call) == "probe"
         try:
             permit = await self._acquire(call, priority, deadline_s, probe=probe)
+            outcome = _Outcome()
             try:
-                fetched = await self._ask(latest or (lambda: call), permit, deadline_s)
+                asked = latest or (lambda: call)
+                fetched = await self._ask(asked, sign, outcome, permit, deadline_s)
             except MarketDataError as error:
-                # From now on it is no probe any more: the breaker has learned from it.
-                probe = self._note(error, probe=probe)
+                # Who signs may refuse in words that an exchange uses, too; it was not asked then.
+                if outcome.sent or isinstance(error, TryFailed):
+                    # From now on it is no probe any more: the breaker has learned from it.
+                    probe = self._note(error, probe=probe)
                 await self._permits.pay_all_owed()
                 raise
             probe = self._note(None, probe=probe)
@@ -273,12 +290,16 @@ class ThrottledExchange:
         )
 
     async def _ask(
-        self, latest: Callable[[], ExchangeCall[T]], permit: Permit, deadline_s: float
+        self,
+        latest: Callable[[], ExchangeCall[T]],
+        sign: Sign | None,
+        outcome: _Outcome,
+        permit: Permit,
+        deadline_s: float,
     ) -> Fetched[T]:
-        outcome = _Outcome()
-        asked_ms, sent_s = self._exchange_clock.utc_ms(), self._clock.now_s()
         try:
-            call = latest()
+            call = latest() if sign is None else await sign(latest())
+            asked_ms, sent_s = self._exchange_clock.utc_ms(), self._clock.now_s()
             raw = await self._send(call, outcome, deadline_s - sent_s)
             received_s = self._clock.now_s()
             date_ms = parse_date_ms(raw.headers.get("date", ""))
@@ -291,7 +312,7 @@ class ThrottledExchange:
             self._permits.give_back(outcome.release(permit))
         if date_ms is not None:
             self._exchange_clock.observe(date_ms=date_ms, sent_s=sent_s, received_s=received_s)
-        if response.status != 200:  # noqa: PLR2004 - the one status that carries an answer
+        if response.status not in (_ANSWERS if call.method == "GET" else _ANSWERS_TO_CHANGES):
             error = self._adapter.error(response, call)
             if isinstance(error, ExchangeUnavailable):
                 raise TryFailed(str(error), repeatable=call.idempotent, blames=True)

@@ -1,0 +1,1 @@
+"""OKX: so far how its requests are signed."""
