@@ -9,17 +9,21 @@ from __future__ import annotations
 import gzip
 import math
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from email.utils import formatdate
 from urllib.parse import parse_qsl
 
 import msgspec
 
+from actors.sandbox.accounts import SandboxAccount
 from actors.sandbox.faults import Fault, Faults
 from actors.sandbox.maintenance import Maintenance
 from actors.sandbox.market import SandboxMarket
 from actors.sandbox.parameters import BadQuery, Query
+from actors.sandbox.private import PrivateDesk, find_route, is_private
+from actors.sandbox.private_auth import Visitor
+from actors.sandbox.private_words import PrivateRefusal
 from actors.sandbox.quotation import Endpoint, View, route
 from actors.sandbox.rules import RateRules, Verdict
 from actors.sandbox.simulated_time import SimulatedTime
@@ -96,6 +100,7 @@ class SandboxExchange:
       stream_faults: What is to go wrong with streams and with time.
       maintenance: When the exchange is away.
       streams: Where streams are opened.
+      private: Where accounts are served.
       log: The newest `LOG_ROWS_MAX` requests, oldest first.
 
     Args:
@@ -107,6 +112,7 @@ class SandboxExchange:
       stream_faults: What is to go wrong with streams and with time; nothing by default.
       maintenance: When nobody trades and nothing is answered; [start, end) in milliseconds of the
         market's time.
+      accounts: Who may ask for more than market data.
     """
 
     def __init__(
@@ -119,6 +125,7 @@ class SandboxExchange:
         row_lag_ms: int = 0,
         stream_faults: StreamFaults | None = None,
         maintenance: Iterable[tuple[int, int]] = (),
+        accounts: Iterable[SandboxAccount] = (),
     ) -> None:
         self.maintenance = Maintenance(maintenance)
         self.markets = {market.code: self.maintenance.close(market) for market in markets}
@@ -134,6 +141,7 @@ class SandboxExchange:
             faults=self.stream_faults,
             maintenance=self.maintenance,
         )
+        self.private = PrivateDesk(accounts, self.markets)
         self.log: deque[RequestRecord] = deque(maxlen=LOG_ROWS_MAX)
         self._clock = clock
         self._row_lag_ms = row_lag_ms
@@ -142,37 +150,30 @@ class SandboxExchange:
         """Return how many of the logged requests went to paths that begin with `path`."""
         return sum(record.path.startswith(path) for record in self.log)
 
-    def handle(self, method: str, target: str, headers: Headers, client: str) -> Answer:
+    def handle(
+        self, method: str, target: str, headers: Headers, client: str, body: bytes = b""
+    ) -> Answer:
         """Return the answer to one request.
 
         Args:
           method: The HTTP method.
           target: Path and query as sent, percent-encoded.
           headers: Header fields, in any case.
-          client: The address the request came from; limits are kept per address.
+          client: The address the request came from; limits are kept per address, those of private
+            requests per account.
+          body: What came with it.
         """
         now_s, now_ms = self._clock.now_s(), self.time.now_ms()
         path, _, query_text = target.partition("?")
         fields = {name.lower(): value for name, value in headers}
-        found = route(path)
+        asked = _Asked(now_s, now_ms, method, path, query_text, body, fields, client)
         if self.maintenance.goes_on(now_ms):
             answer = self._away(now_s)
-        elif found is None:
-            answer = _error(404, "Not found")
         else:
-            group, endpoint = found
-            fault = self.faults.strike(group)
-            if fault is Fault.AWAY:
-                # Nobody was there, so nothing is counted and nothing remembered.
-                return Answer(503, (), b"", fault)
-            verdict = self.rules.admit(group, client, now_s, origin="origin" in fields)
-            if verdict.status != _OK:
-                answer = _refusal(verdict)
-            elif method != "GET":
-                answer = _error(405, "Method not allowed")
-            else:
-                answer = self._ask(endpoint, query_text, now_ms, fault)
-            answer = replace(answer, headers=(*answer.headers, verdict.header))
+            answer = self._serve(asked) if is_private(path) else self._tell(asked)
+        if answer.delivery is Fault.AWAY:
+            # Nobody was there, so nothing is remembered.
+            return answer
         self.log.append(
             RequestRecord(now_s, now_ms, client, method, path, query_text, answer.status)
         )
@@ -180,6 +181,59 @@ class SandboxExchange:
         date = ("Date", formatdate(dated_ms // 1000, usegmt=True))
         answer = replace(answer, headers=(date, *answer.headers))
         return _compressed(answer) if _accepts_gzip(fields) else answer
+
+    def _tell(self, asked: _Asked) -> Answer:
+        """Answer with market data."""
+        found = route(asked.path)
+        if found is None:
+            return _error(404, "Not found")
+        group, endpoint = found
+        fault = self.faults.strike(group)
+        if fault is Fault.AWAY:
+            return Answer(503, (), b"", fault)
+        verdict = self.rules.admit(
+            group, asked.client, asked.now_s, origin="origin" in asked.fields
+        )
+        if verdict.status != _OK:
+            answer = _refusal(verdict)
+        elif asked.method != "GET":
+            answer = _error(405, "Method not allowed")
+        else:
+            answer = self._ask(endpoint, asked.query_text, asked.now_ms, fault)
+        return replace(answer, headers=(*answer.headers, verdict.header))
+
+    def _serve(self, asked: _Asked) -> Answer:
+        """Answer the holder of an account."""
+        found = find_route(asked.method, asked.path)
+        if found is None:
+            return _named_error(PrivateRefusal(405, "method_not_allowed", "Method not allowed"))
+        fault = self.faults.strike(found.group)
+        if fault is Fault.AWAY:
+            return Answer(503, (), b"", fault)
+        visitor: Visitor | PrivateRefusal
+        try:
+            visitor = self.private.let_in(asked.fields, asked.now_ms)
+            # Not an address: nobody else's requests may count as this account's.
+            counted = f"account {visitor.account.name}"
+        except PrivateRefusal as refused:
+            visitor, counted = refused, asked.client
+        verdict = self.rules.admit(found.group, counted, asked.now_s)
+        if verdict.status != _OK:
+            answer = _refusal(verdict)
+        elif isinstance(visitor, PrivateRefusal):
+            answer = _named_error(visitor)
+        elif fault is Fault.STATUS_500:
+            answer = _named_error(PrivateRefusal(500, "server_error", "Internal server error"))
+        else:
+            said = (asked.method, asked.query_text, asked.body)
+            try:
+                payload = self.private.serve(found, visitor, said, asked.now_ms)
+                answer = _json(found.status, payload)
+            except PrivateRefusal as refused:
+                answer = _named_error(refused)
+            # What was asked has happened, whether or not its answer arrives.
+            answer = _spoilt(answer, fault)
+        return replace(answer, headers=(*answer.headers, verdict.header))
 
     def _away(self, now_s: float) -> Answer:
         self.stream_faults.strike(now_s, "maintenance", 0, "request refused")
@@ -200,10 +254,29 @@ class SandboxExchange:
             answer = _json(_OK, endpoint(view, Query(query_text)))
         except BadQuery as error:
             answer = _error(error.status, error.message)
-        if fault is Fault.GARBAGE:
-            return replace(answer, body=_GARBAGE)
-        is_held_back = fault in (Fault.HANG, Fault.HALF_BODY)
-        return replace(answer, delivery=fault) if is_held_back else answer
+        return _spoilt(answer, fault)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request in its parts, and when it came."""
+
+    now_s: float
+    now_ms: int
+    method: str
+    path: str
+    query_text: str
+    body: bytes
+    fields: Mapping[str, str]
+    client: str
+
+
+def _spoilt(answer: Answer, fault: Fault | None) -> Answer:
+    """Return what a fault leaves of an answer."""
+    if fault is Fault.GARBAGE:
+        return replace(answer, body=_GARBAGE)
+    is_held_back = fault in (Fault.HANG, Fault.HALF_BODY)
+    return replace(answer, delivery=fault) if is_held_back else answer
 
 
 def _json(status: int, payload: object) -> Answer:
@@ -213,6 +286,12 @@ def _json(status: int, payload: object) -> Answer:
 def _error(status: int, message: str) -> Answer:
     # The envelope of the quotation API, whose `name` is the status as a number.
     return _json(status, {"error": {"name": status, "message": message}})
+
+
+def _named_error(refused: PrivateRefusal) -> Answer:
+    # The envelope of the other endpoints, whose `name` is a word.
+    envelope = {"name": refused.name, "message": refused.message}
+    return _json(refused.status, {"error": envelope})
 
 
 def _refusal(verdict: Verdict) -> Answer:

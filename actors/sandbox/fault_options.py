@@ -19,7 +19,8 @@ from actors.timeframes import parse_time_ms
 
 MAINTENANCE = "maintenance"
 
-_GROUPS = ("market", "candle", "trade", "ticker", "orderbook")
+_GROUPS = ("market", "candle", "trade", "ticker", "orderbook", "default", "order", "order-test",
+           "order-cancel-all")  # fmt: skip
 _PLACES = frozenset({StreamFault.STALL, StreamFault.LOSE, StreamFault.DUPLICATE,
                      StreamFault.REORDER, StreamFault.OLD_SNAPSHOT})  # fmt: skip
 

@@ -14,6 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from actors.errors import InvalidRequest
+from actors.sandbox.accounts import (
+    SANDBOX_ACCESS_KEY,
+    SANDBOX_BALANCES,
+    SANDBOX_SECRET_KEY,
+    default_account,
+)
 from actors.series import Market
 from actors.timeframes import Timeframe, format_time_ms, parse_time_ms
 from runtime.core.clock import Clock
@@ -41,6 +47,14 @@ class SandboxUsageError(InvalidRequest):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the sandbox's options to a parser."""
+    has = ", ".join(f"{amount} {name}" for name, amount in SANDBOX_BALANCES.items())
+    # As it stands: a key that is broken at a hyphen cannot be copied.
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = (
+        f"There is one account, with {has}.\n"
+        "Its API key, known to everybody, may do all but withdraw, and ends a year after the start:"
+        f"\n  access key {SANDBOX_ACCESS_KEY}\n  secret key {SANDBOX_SECRET_KEY}"
+    )
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     add("--port", type=int, default=DEFAULT_PORT, help="port, 0 for any (default: %(default)s)")
@@ -165,6 +179,8 @@ def build_exchange(arguments: argparse.Namespace, *, clock: Clock) -> SandboxExc
         rules=RateRules(window=WINDOWS[arguments.window]),
         stream_faults=StreamFaults(random.Random(arguments.fault_seed)),  # noqa: S311 - simulated trouble
         maintenance=faults.maintenance,
+        # Where the market's clock stands in the past, the key is good by everybody else's as well.
+        accounts=(default_account(max(start_ms, clock.utc_ms())),),
     )
     faults.switch_on(exchange.faults, exchange.stream_faults)
     return exchange
@@ -233,6 +249,7 @@ def _announce(exchange: SandboxExchange, server: SandboxServer) -> None:
     more = f" and {len(codes) - _CODES_SHOWN} more" if len(codes) > _CODES_SHOWN else ""
     _tell(f"markets: {' '.join(codes[:_CODES_SHOWN])}{more}")
     _tell(f"market time: {format_time_ms(exchange.time.now_ms())}, speed {exchange.time.speed:g}")
+    _tell(f"an account: access key {SANDBOX_ACCESS_KEY}, secret key {SANDBOX_SECRET_KEY}")
     _tell("point marketd at it with the environment settings")
     _tell(f"  MARKETD_EXCHANGES__UPBIT__STREAM_URL={server.stream_url}")
     _tell(f"  MARKETD_EXCHANGES__UPBIT__REST_URL={server.url}")

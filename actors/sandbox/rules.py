@@ -26,6 +26,12 @@ _LIMITS = {
     CONNECT_GROUP: (5, 1.0),
     MESSAGE_GROUPS[0]: (5, 1.0),
     MESSAGE_GROUPS[1]: (100, 60.0),
+    # Counted by account, whatever the address. Source: docs.upbit.com rate limits and the change
+    # log of 2026-08-21, read 2026-11-21.
+    "default": (30, 1.0),
+    "order": (12, 1.0),
+    "order-test": (8, 1.0),
+    "order-cancel-all": (1, 2.0),
 }
 
 # Ours. The measurements had up to ten 429 within ten seconds and no block, so it takes more.
@@ -114,7 +120,8 @@ class Verdict:
     @property
     def header(self) -> tuple[str, str]:
         """Return `Remaining-Req` as Upbit writes it; its `min` is a constant without meaning."""
-        per_minute = 6 if self.group == ORIGIN_GROUP else 600
+        limit, period_s = _LIMITS.get(self.group, _LIMIT)
+        per_minute = round(limit * 60 / period_s)
         return "Remaining-Req", f"group={self.group}; min={per_minute}; sec={self.remaining}"
 
 
@@ -148,8 +155,9 @@ class RateRules:
         """Count a request and say what becomes of it.
 
         Args:
-          group: Its group: market, candle, trade, ticker, orderbook or websocket-connect.
-          address: Who sent it.
+          group: Its group: market, candle, trade, ticker, orderbook or websocket-connect, or one of
+            those of accounts.
+          address: Who sent it; in the groups of accounts, which one.
           now_s: When it arrived, in monotonic seconds.
           origin: Whether it carries an `Origin` header.
         """

@@ -142,27 +142,26 @@ class _Conversation:
                     request = await self._request()
                 if patience.cancelled_caught or request is None:
                     return
-                if not await self._serve(request):
+                if not await self._serve(*request):
                     return
                 self._http.start_next_cycle()
         except h11.RemoteProtocolError as error:
             await self._object(error.error_status_hint)
 
-    async def _request(self) -> h11.Request | None:
-        """Return the next request once its body has been read to the end; None at the end."""
+    async def _request(self) -> tuple[h11.Request, bytes] | None:
+        """Return the next request with its whole body; None at the end."""
         request: h11.Request | None = None
-        body_bytes = 0
+        body = bytearray()
         while True:
             event = await self._event()
             if isinstance(event, h11.Request):
                 request = event
             elif isinstance(event, h11.Data):
-                # No endpoint takes a body, but a client may send one all the same.
-                body_bytes += len(event.data)
-                if body_bytes > BODY_BYTES_MAX:
+                body += event.data
+                if len(body) > BODY_BYTES_MAX:
                     raise h11.RemoteProtocolError("body too large", error_status_hint=413)
-            elif isinstance(event, h11.EndOfMessage):
-                return request
+            elif isinstance(event, h11.EndOfMessage) and request is not None:
+                return request, bytes(body)
             else:
                 return None
 
@@ -178,13 +177,13 @@ class _Conversation:
                 await self._stream.send_all(self._http.send(go_on) or b"")
             self._http.receive_data(await self._stream.receive_some(_READ_BYTES))
 
-    async def _serve(self, request: h11.Request) -> bool:
+    async def _serve(self, request: h11.Request, body: bytes) -> bool:
         """Answer one request; return whether the connection can be used for another."""
         headers = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in request.headers]
         method, target = request.method.decode("latin-1"), request.target.decode("latin-1")
         if target.partition("?")[0] == STREAM_PATH:
             return await self._serve_stream(request, dict(headers))
-        answer = self._exchange.handle(method, target, headers, self._client)
+        answer = self._exchange.handle(method, target, headers, self._client, body)
         if answer.delivery is Fault.HANG:
             await self._wait_for_the_client_to_go()
             return False

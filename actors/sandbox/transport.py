@@ -49,7 +49,7 @@ class SandboxTransport(httpx.AsyncBaseTransport):
         read_s = request.extensions.get("timeout", {}).get("read")
         with trio.move_on_after(float("inf") if read_s is None else read_s):
             await self._travel()
-            answer = self._handle(request)
+            answer = self._handle(request, await request.aread())
             if answer.delivery is Fault.AWAY:
                 raise httpx.ConnectError("All connection attempts failed", request=request)
             if answer.delivery is Fault.HANG:
@@ -58,10 +58,10 @@ class SandboxTransport(httpx.AsyncBaseTransport):
             return _response(answer, request)
         raise httpx.ReadTimeout(f"no answer within {read_s} s", request=request)
 
-    def _handle(self, request: httpx.Request) -> Answer:
+    def _handle(self, request: httpx.Request, body: bytes) -> Answer:
         target = request.url.raw_path.decode("ascii")
         headers = request.headers.multi_items()
-        return self._exchange.handle(request.method, target, headers, self._client)
+        return self._exchange.handle(request.method, target, headers, self._client, body)
 
     async def _travel(self) -> None:
         await trio.sleep(self._latency_s / 2 + self._jitter_s * self._rng.random())

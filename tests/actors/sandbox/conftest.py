@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import pytest
 
+from actors.sandbox.accounts import SandboxAccount, SandboxKey, default_account
 from actors.sandbox.exchange import SandboxExchange
 from actors.sandbox.generated import CHARACTERS, GeneratedSource
 from actors.sandbox.market import DAY_MS, SandboxMarket
 from actors.sandbox.simulated_time import SimulatedTime
+from actors.sandbox.testing import Holder
 
 NOW_MS = 1_767_225_600_000 + 12_345_678  # 2026-01-01T03:25:45.678Z, a Thursday
+
+# How long the weak key lives.
+KEY_ENDS_MS = 10_000
 
 
 class HandClock:
@@ -52,3 +57,24 @@ def exchange(markets: tuple[SandboxMarket, ...], hand_clock: HandClock) -> Sandb
     """An exchange whose clocks the test turns by hand."""
     time = SimulatedTime(hand_clock, start_ms=NOW_MS)
     return SandboxExchange(markets, clock=hand_clock, time=time)
+
+
+@pytest.fixture
+def private(markets: tuple[SandboxMarket, ...], hand_clock: HandClock) -> SandboxExchange:
+    """An exchange with the account that everybody has, and one whose key may nothing and ends."""
+    weak = SandboxKey("weak-key", "weak-secret", frozenset(), NOW_MS + KEY_ENDS_MS)
+    accounts = (default_account(NOW_MS), SandboxAccount("weak", (weak,), {"KRW": "1"}))
+    time = SimulatedTime(hand_clock, start_ms=NOW_MS)
+    return SandboxExchange(markets, clock=hand_clock, time=time, accounts=accounts)
+
+
+@pytest.fixture
+def holder(private: SandboxExchange) -> Holder:
+    """Who holds the key that everybody has."""
+    return Holder(private)
+
+
+@pytest.fixture
+def weak(private: SandboxExchange) -> Holder:
+    """Who holds the key that may nothing."""
+    return Holder(private, "weak-key", "weak-secret")
