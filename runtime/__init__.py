@@ -25,12 +25,14 @@ if TYPE_CHECKING:
     from runtime.client.blocking import BlockingClient, connect
     from runtime.client.trio_client import TrioClient, open_client
     from runtime.config import Settings, load_settings
+    from runtime.hygiene import harden_process
 
 __all__ = [
     "BlockingClient",
     "Settings",
     "TrioClient",
     "connect",
+    "harden_process",
     "load_settings",
     "open_client",
     "open_runtime",
@@ -41,6 +43,7 @@ _HOMES = {
     "Settings": "runtime.config",
     "TrioClient": "runtime.client.trio_client",
     "connect": "runtime.client.blocking",
+    "harden_process": "runtime.hygiene",
     "load_settings": "runtime.config",
     "open_client": "runtime.client.trio_client",
     "open_runtime": "runtime.application",

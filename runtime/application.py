@@ -20,16 +20,19 @@ from actors.messages import Subscribe
 from actors.router import MarketRouter
 from actors.stores.base import OpenStore
 from actors.subscriptions import Subscriptions
+from actors.vault.sodium import COST, KdfCost
 from runtime.client.embedded import EmbeddedClient
-from runtime.config import Settings, load_settings
+from runtime.config import Settings, credentials_dir, load_settings
 from runtime.control import ControlActor
 from runtime.core.actor import Actor
 from runtime.core.child import ChildInfo
 from runtime.core.clock import Clock, SystemClock
 from runtime.core.message import Request
 from runtime.core.tree import open_tree
+from runtime.key_wiring import KeyParts, key_parts
 from runtime.limit_store import FileLimitKeeper, limit_file_path
 from runtime.lock import hold_lock
+from runtime.masking import Masker
 from runtime.messages import (
     ActorStatus,
     ExchangeStatus,
@@ -74,7 +77,10 @@ class Application:
         streams: Mapping[str, OpenStream] | None,
         open_store: OpenStore | None,
         keepers: Mapping[str, LimitKeeper],
+        keys: KeyParts | None,
+        masker: Masker,
     ) -> None:
+        self._masker = masker
         self.stop_requested = trio.Event()
         self.socket = socket
         self._settings = settings
@@ -91,6 +97,7 @@ class Application:
             streams=streams,
             open_store=open_store,
             keepers=keepers,
+            keys=keys,
             control=None if socket is None else self._control,
         )
         router = self.wired.router
@@ -101,7 +108,7 @@ class Application:
         )
 
     async def answer(self, request: Request[Any], timeout_s: float = ANSWER_TIMEOUT_S) -> Any:
-        """Return the answer to any message; errors as in `MarketRouter` and `Operations`."""
+        """Return the answer to any message; errors as in the routers and `Operations`."""
         match request:
             case GetStatus():
                 return await self.status()
@@ -113,6 +120,8 @@ class Application:
                 return await answer_raw(request, ask, self.wired.router.raw)
             case _ if self._operations.knows(request):
                 return await self._operations.answer(request)
+            case _ if self.wired.accounts.knows(request):
+                return await self.wired.accounts.answer(request, timeout_s=timeout_s)
             case _:
                 return await self.wired.router.answer(request, timeout_s=timeout_s)
 
@@ -126,6 +135,8 @@ class Application:
     def _at_once(self, request: Request[Any]) -> object | None:
         if isinstance(request, GetStatus | GetRaw | Stop) or self._operations.knows(request):
             return None
+        if self.wired.accounts.knows(request):
+            return None
         return self.wired.router.at_once(request)
 
     def _validate(self, request: Request[Any]) -> None:
@@ -136,6 +147,8 @@ class Application:
                 self.wired.router.validate(raw_question(request))
             case _ if self._operations.knows(request):
                 self._operations.validate(request, through=CONTROL)
+            case _ if self.wired.accounts.knows(request):
+                self.wired.accounts.validate(request)
             case _:
                 self.wired.router.validate(request)
 
@@ -158,8 +171,9 @@ class Application:
             state_dir=str(self._folder),
             store=self._settings.store.kind,
             exchanges=exchanges if upbit.enabled else (),
-            health=await self.wired.router.health(),
+            health=(*await self.wired.router.health(), *await self.wired.accounts.health()),
             actors=tuple(map(_as_status, flatten(self.wired.root.describe()))),
+            keys=await self.wired.accounts.vault(),
         )
 
     def _control(self, _: MarketRouter) -> Actor:
@@ -173,6 +187,7 @@ class Application:
             validate=self._validate,
             subscribe=self._subscriptions.open,
             version=_version(),
+            masker=self._masker,
         )
 
 
@@ -187,6 +202,8 @@ async def open_application(
     senders: Mapping[str, OpenSender] | None = None,
     streams: Mapping[str, OpenStream] | None = None,
     open_store: OpenStore | None = None,
+    masker: Masker | None = None,
+    kdf_cost: KdfCost = COST,
 ) -> AsyncIterator[Application]:
     """Run a runtime for as long as the block runs.
 
@@ -200,6 +217,8 @@ async def open_application(
       senders: In place of the network, by exchange: for tests and simulations.
       streams: In place of the network for live streams, by exchange: for the same.
       open_store: In place of the database that the settings name: for the same.
+      masker: What hides secrets in everything that is written; told every secret in memory.
+      kdf_cost: What unlocking by passphrase costs, for a vault that is made: less for tests.
 
     Raises:
       SettingsError: A setting cannot work, or another runtime has the state folder, or talks to
@@ -208,6 +227,8 @@ async def open_application(
     """
     clock = clock or SystemClock()
     rng = rng or random.Random()  # noqa: S311 - spreads waits, guards nothing
+    # Not `or`: a masker that knows nothing yet counts as false.
+    masker = Masker() if masker is None else masker
     folder = state_dir(settings)
     async with AsyncExitStack() as stack:
         if sandbox:
@@ -232,6 +253,14 @@ async def open_application(
             open_store=open_store,
             # A sandbox of its own ends with this process, and what it counted with it.
             keepers={} if sandbox else keepers,
+            keys=key_parts(
+                settings,
+                folder,
+                credentials=credentials_dir(),
+                learn=masker.learn,
+                cost=kdf_cost,
+            ),
+            masker=masker,
         )
         await stack.enter_async_context(
             open_tree(

@@ -17,7 +17,7 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,9 @@ from actors.messages import (
     GetTrades,
 )
 from runtime.cli_actors import add_actors, every, watch
+from runtime.cli_below import add_below
 from runtime.cli_limits import add_limits, limits_text
+from runtime.cli_times import time
 from runtime.cli_watch import add_watch, watch_updates
 from runtime.client.blocking import BlockingClient
 from runtime.client.requests import TIMEOUT_S
@@ -66,7 +68,7 @@ def run(argv: Sequence[str] | None = None) -> int:
       argv: The arguments; the process's own if None.
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
-    parser = _parser(with_sandbox="sandbox" in arguments)
+    parser = _parser(arguments)
     if not all(map(_is_text, arguments)):
         parser.error("the arguments must be text in UTF-8")
     try:
@@ -120,6 +122,10 @@ def _version() -> str:
 def _ask(options: argparse.Namespace) -> int:
     # With the socket named there is nothing that settings could add.
     settings = Settings() if options.socket else load_settings(options.config)
+    if options.run is not None:
+        with BlockingClient(socket_path(settings, options.socket)) as client:
+            code: int = options.run(client, options)
+            return code
     message = _as_raw(options.message(options)) if options.raw else options.message(options)
     # A trace is answered when it has ended.
     timeout_s = options.timeout + (message.for_s if isinstance(message, TraceActor) else 0)
@@ -213,10 +219,10 @@ def _wait_until_ended(pid: int, timeout_s: float) -> None:
         raise CallTimeout(f"process {pid} has begun to stop, and still is after {timeout_s:g} s")
 
 
-def _parser(*, with_sandbox: bool) -> argparse.ArgumentParser:
+def _parser(named: Container[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="marketd",
-        description="Market data at hand, rate limits kept.",
+        description="Market data at hand, rate limits kept, API keys sealed.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -224,16 +230,12 @@ def _parser(*, with_sandbox: bool) -> argparse.ArgumentParser:
     parser.add_argument("--sandbox", action="store_true", help="run on a made-up exchange")
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings file")
     parser.set_defaults(socket=None, json=False, timeout=TIMEOUT_S, watch=None, what=None)
-    parser.set_defaults(raw=False)
+    parser.set_defaults(raw=False, run=None)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     common = _common()
     for add in (_add_candles, _add_quotes, add_watch, add_actors, _add_reports):
         add(commands, common)
-    sandbox = commands.add_parser("sandbox", help="run the made-up exchange alone")
-    if with_sandbox:
-        from actors.sandbox.main import add_arguments  # noqa: PLC0415 - trio and everything
-
-        add_arguments(sandbox)
+    add_below(commands, common, named)
     return parser
 
 
@@ -270,8 +272,8 @@ def _add_candles(commands: Any, common: argparse.ArgumentParser) -> None:
         "timeframe", metavar="TIMEFRAME", help="1s 1m 3m 5m 10m 15m 30m 1h 4h 1d 1w 1M"
     )
     candles.add_argument("count", metavar="COUNT", nargs="?", type=int, help="200 if not given")
-    candles.add_argument("--start", metavar="TIME", type=_time, help="first opening time wanted")
-    candles.add_argument("--end", metavar="TIME", type=_time, help="first no longer wanted")
+    candles.add_argument("--start", metavar="TIME", type=time, help="first opening time wanted")
+    candles.add_argument("--end", metavar="TIME", type=time, help="first no longer wanted")
     candles.add_argument("--closed", action="store_true", help="leave out the candle in progress")
     candles.add_argument("--max-age", metavar="S", type=_age, help="how old it may be, in seconds")
     candles.add_argument(
@@ -359,14 +361,6 @@ def _markets(options: argparse.Namespace) -> Request[Any]:
 def _is_text(argument: str) -> bool:
     # Bytes of the shell that are no text come in as halves of characters.
     return argument.encode(errors="replace").decode() == argument
-
-
-_DATE_DIGITS = len("20250901")
-
-
-def _time(text: str) -> int | str:
-    """Return milliseconds as a number and everything else for the runtime to read."""
-    return int(text) if text.isdecimal() and len(text) != _DATE_DIGITS else text
 
 
 def _age(text: str) -> float:

@@ -17,47 +17,22 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 
+from runtime.key_settings import KeysSettings
 from runtime.names import did_you_mean, printable
+from runtime.setting_rules import Bounds, FileName, OffOr, Rule, Url
 
 ENV_PREFIX = "MARKETD_"
 CONFIG_FILE = "config.toml"
 
-# Source: sd_notify(3) and sd_watchdog_enabled(3) of systemd.
+# Source: sd_notify(3), sd_watchdog_enabled(3) and systemd.exec(5).
 _SERVICE_VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+_CREDENTIALS = "CREDENTIALS_DIRECTORY"
 
 StructT = TypeVar("StructT", bound=msgspec.Struct)
 
 
 class SettingsError(Exception):
     """A setting is wrong; the message says which, how, and where it was written."""
-
-
-class Bounds(NamedTuple):
-    """The values a number may have, both ends included."""
-
-    least: float
-    most: float
-
-
-class OffOr(NamedTuple):
-    """The values a number may have, both ends included, or 0 for off."""
-
-    least: float
-    most: float
-
-
-class Url(NamedTuple):
-    """A URL's schemes, and whether it may be left empty."""
-
-    schemes: tuple[str, ...]
-    optional: bool = False
-
-
-class FileName(NamedTuple):
-    """A plain file name, without a folder."""
-
-
-Rule = Bounds | OffOr | Url | FileName
 
 
 class RuntimeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -182,6 +157,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     feed: FeedSettings = FeedSettings()
     cache: CacheSettings = CacheSettings()
     store: StoreSettings = StoreSettings()
+    keys: KeysSettings = KeysSettings()
 
 
 class Setting(NamedTuple):
@@ -233,6 +209,16 @@ def service_environ(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     """
     environ = os.environ if environ is None else environ  # noqa: TID251 - as above
     return {name: environ[name] for name in _SERVICE_VARIABLES if name in environ}
+
+
+def credentials_dir(environ: Mapping[str, str] | None = None) -> Path | None:
+    """Return where the service manager has put credentials, if it has.
+
+    Args:
+      environ: The environment; the process's own if None.
+    """
+    environ = os.environ if environ is None else environ  # noqa: TID251 - as above
+    return Path(environ[_CREDENTIALS]) if environ.get(_CREDENTIALS) else None
 
 
 def find_config(config_path: Path | None, *, cwd: Path) -> Path | None:

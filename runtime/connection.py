@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import trio
 
 from actors.messages import Subscribe, Unsubscribe
@@ -22,6 +23,8 @@ from actors.updates import Subscribed
 from runtime.config import ControlSettings
 from runtime.core.errors import CallTimeout
 from runtime.core.message import Request
+from runtime.masking import Masker
+from runtime.messages import MASKED
 from runtime.protocol import (
     Call,
     Malformed,
@@ -73,6 +76,7 @@ class Connection:
       encoder: Makes lines of updates.
       counts: Where to count.
       rng: Where references of defects come from.
+      masker: What every error, and every answer that is no data, goes through.
     """
 
     def __init__(
@@ -89,7 +93,9 @@ class Connection:
         encoder: UpdateEncoder,
         counts: Counts,
         rng: random.Random,
+        masker: Masker,
     ) -> None:
+        self._masker = masker
         self._stream = stream
         self._answer = answer
         self._at_once = at_once or _never
@@ -168,7 +174,7 @@ class Connection:
                 self._counts.refusals += 1
                 _log.debug("%s: refused: %s", self._name, parsed.error.message)
                 if parsed.answered:
-                    await self._send(iter(()), encode_error(parsed.id, parsed.error))
+                    await self._send(iter(()), encode_error(parsed.id, self._masked(parsed.error)))
             elif self._parser.flooded:
                 self._counts.cut_off += 1
                 _log.warning("%s: cut off: nothing sensible comes", self._name)
@@ -203,7 +209,8 @@ class Connection:
         if not call.answered:
             return
         try:
-            pieces = encode_result(call, value)
+            masked = type(call.message) in MASKED
+            pieces = encode_result(call, value, self._masker.mask_json if masked else None)
             # Made here, so that a value that cannot be encoded is told from a bot that has gone.
             first = next(pieces)
         except Exception as error:  # noqa: BLE001 - a defect
@@ -214,7 +221,7 @@ class Connection:
     async def _reply_error(self, call: Call, error: Exception) -> None:
         wire = self._error(call, error)
         if call.answered:
-            await self._send(iter(()), encode_error(call.id, wire))
+            await self._send(iter(()), encode_error(call.id, self._masked(wire)))
 
     async def _ask(self, call: Call) -> object:
         if call.timeout_s is None:
@@ -231,6 +238,12 @@ class Connection:
         if isinstance(message, Unsubscribe):
             return self._subscribers.close(message)
         return await self._answer(message)
+
+    def _masked(self, error: WireError) -> WireError:
+        mask = self._masker.mask
+        # The name of a parameter that is unknown may be anything, too.
+        data = {k: mask(v) if isinstance(v, str) else v for k, v in error.data.items()}
+        return msgspec.structs.replace(error, message=mask(error.message), data=data)
 
     def _error(self, call: Call, error: Exception) -> WireError:
         if isinstance(error, Malformed):

@@ -28,6 +28,7 @@ from runtime.connection import Answer, AtOnce, Connection, Counts
 from runtime.core.actor import Actor
 from runtime.core.message import Request
 from runtime.discover import discover
+from runtime.masking import Masker
 from runtime.messages import Check, Checked, Discover
 from runtime.protocol import encode_error, parse_message
 from runtime.subscribers import Opener
@@ -85,6 +86,7 @@ class ControlActor(Actor):
       subscribe: Opens subscriptions; None if there is nothing to subscribe to.
       version: Version of marketd, for `rpc.discover`.
       write_timeout_s: How long a bot may take to read a piece of an answer, in seconds.
+      masker: What every error, and every answer that is no data, goes through.
     """
 
     def __init__(
@@ -98,7 +100,9 @@ class ControlActor(Actor):
         subscribe: Opener | None = None,
         version: str = "",
         write_timeout_s: float = WRITE_TIMEOUT_S,
+        masker: Masker | None = None,
     ) -> None:
+        self._masker = Masker() if masker is None else masker
         self._answer = answer
         self._open_listener = open_listener
         self._settings = settings
@@ -169,6 +173,7 @@ class ControlActor(Actor):
             encoder=self._encoder,
             counts=self._counts,
             rng=self.context.rng,
+            masker=self._masker,
         )
         try:
             await listener.admit(stream)

@@ -23,7 +23,9 @@ from runtime.config import Settings, SettingsError, service_environ
 from runtime.core.errors import ActorError
 from runtime.core.sd_notify import ServiceManager
 from runtime.core.watchdog import TICK_S, open_watchdog
+from runtime.hygiene import harden_process
 from runtime.lock import AlreadyRunning
+from runtime.masking import Masker, MaskingFormatter, masked_hooks
 from runtime.messages import GetTree
 from runtime.proofs import Proofs
 from runtime.stop_limit import EXIT_CODE, StopLimit
@@ -62,13 +64,21 @@ def run_daemon(
       0 after a stop that was asked for, 1 if the runtime failed or another one is there already,
       2 if it could not start because of its settings.
     """
-    _log_to_stderr(settings.runtime.log_level)
+    masker = Masker()
+    _log_to_stderr(settings.runtime.log_level, masker)
+    for problem in harden_process():
+        _log.warning("%s", problem)
     limit = StopLimit(settings.runtime.stop_s)
     service = ServiceManager(service_environ())
-    with limit.watching():
+    daemon = _Daemon(settings, sandbox, say or _say, open_store, limit, service, masker)
+    with masked_hooks(masker), limit.watching():
         others = threading.enumerate()
         try:
-            return trio.run(_Daemon(settings, sandbox, say or _say, open_store, limit, service).run)
+            return trio.run(daemon.run)
+        except Exception:  # noqa: BLE001 - logged with its traceback, and the process ends
+            # Not left to the interpreter, which prints it when the hooks are gone.
+            _log.critical("the runtime failed", exc_info=True)
+            return EXIT_FAILED
         finally:
             limit.begin()
             _wait_for_threads(but=others)
@@ -84,6 +94,7 @@ class _Daemon:
       open_store: In place of the database that the settings name.
       limit: Ends the process if the stop does not.
       service: Told how the runtime is.
+      masker: What everything that leaves goes through.
     """
 
     def __init__(
@@ -94,6 +105,7 @@ class _Daemon:
         open_store: OpenStore | None,
         limit: StopLimit,
         service: ServiceManager,
+        masker: Masker,
     ) -> None:
         self._settings = settings
         self._sandbox = sandbox
@@ -101,6 +113,7 @@ class _Daemon:
         self._open_store = open_store
         self._limit = limit
         self._service = service
+        self._masker = masker
         self._starting = trio.CancelScope()
         self._stop = trio.Event()
         self._application: Application | None = None
@@ -149,6 +162,7 @@ class _Daemon:
                     listen=True,
                     sandbox=self._sandbox,
                     open_store=self._open_store,
+                    masker=self._masker,
                 )
             )
             await self._be_up(self._application)
@@ -266,11 +280,13 @@ def _say(line: str) -> None:
     sys.stdout.flush()
 
 
-def _log_to_stderr(level: str) -> None:
+def _log_to_stderr(level: str, masker: Masker) -> None:
     logger = logging.getLogger("marketd")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
-        logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S%z")
+        MaskingFormatter(
+            masker, "%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S%z"
+        )
     )
     logger.handlers[:] = [handler]
     logger.setLevel(level.upper())

@@ -6,9 +6,30 @@ from typing import Any, Literal
 
 import msgspec
 
+from actors.key_messages import (
+    KEY_METHODS,
+    AccountRequest,
+    AddKey,
+    CancelOrder,
+    ChangeKey,
+    InvalidateAccount,
+    PlaceOrder,
+    RemoveKey,
+    RestoreKey,
+    TryKey,
+)
+from actors.key_reports import VaultStatus
 from actors.messages import METHODS as MARKET_METHODS
 from actors.messages import Subscribe, Unsubscribe
 from actors.reports import Health
+from actors.vault_messages import (
+    ChangeUnlock,
+    CreateVault,
+    LockVault,
+    RecoverVault,
+    RotateVault,
+    UnlockVault,
+)
 from runtime.core.message import Request
 from runtime.tree_reports import (
     ActorEvent,
@@ -74,7 +95,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
       state_dir: Folder of the database and the lock.
       store: Where candles are kept: `sqlite` or `memory`.
       exchanges: The exchanges that are served.
-      health: How the store and each exchange are doing.
+      health: How the store, the keys and each exchange are doing.
+      keys: How the vault is; None if keys are switched off, or do not answer.
       actors: The tree, in the order in which it starts.
     """
 
@@ -88,6 +110,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     exchanges: tuple[ExchangeStatus, ...]
     health: tuple[Health, ...]
     actors: tuple[ActorStatus, ...]
+    keys: VaultStatus | None = None
 
 
 class Stopping(msgspec.Struct, frozen=True, kw_only=True):
@@ -277,7 +300,28 @@ OPERATIONS: dict[str, type[Request[Any]]] = {
 }
 
 # These change something, so a client never sends one a second time by itself.
-SENT_ONCE = (Stop, SuspendActor, ResumeActor, RestartActor, Unsubscribe)
+SENT_ONCE = (
+    Stop,
+    SuspendActor,
+    ResumeActor,
+    RestartActor,
+    Unsubscribe,
+    CreateVault,
+    UnlockVault,
+    LockVault,
+    RecoverVault,
+    RotateVault,
+    ChangeUnlock,
+    AddKey,
+    ChangeKey,
+    RemoveKey,
+    RestoreKey,
+    TryKey,
+    InvalidateAccount,
+    PlaceOrder,
+    CancelOrder,
+    AccountRequest,
+)
 
 # Method name on the socket for every request there is.
 METHODS: dict[str, type[Request[Any]]] = {
@@ -287,7 +331,18 @@ METHODS: dict[str, type[Request[Any]]] = {
     "unsubscribe": Unsubscribe,
     "status": GetStatus,
     **OPERATIONS,
+    **KEY_METHODS,
     "stop": Stop,
     "check": Check,
     "rpc.discover": Discover,
 }
+
+# What is answered with text that anybody may have had a hand in: tracebacks, reasons, figures. All
+# of it is masked; what is left out are answers with market data and of accounts, which are typed.
+MASKED: frozenset[type[Request[Any]]] = frozenset(
+    {
+        GetStatus,
+        *OPERATIONS.values(),
+        *(kind for name, kind in KEY_METHODS.items() if name.startswith("keys.")),
+    }
+)

@@ -52,6 +52,18 @@ def socket_path(settings: Settings, chosen: str | os.PathLike[str] | None = None
     return path
 
 
+def key_file_path(settings: Settings) -> Path:
+    """Return the path of the key file that unlocks the keys; it need not exist yet.
+
+    By default it is not where the sealed keys are, so that a copy of one folder opens nothing.
+    """
+    if settings.keys.key_file:
+        return _absolute(settings.keys.key_file)
+    import platformdirs  # noqa: PLC0415 - as above
+
+    return platformdirs.user_config_path(APP, appauthor=False) / "unlock.key"
+
+
 def ensure_private_dir(folder: Path) -> None:
     """Make `folder` if it is not there, open to its owner only.
 

@@ -15,7 +15,7 @@ Source: https://www.jsonrpc.org/specification.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -213,13 +213,22 @@ def parse_message(method: str, params: Any) -> Request[Any]:
     return message
 
 
-def encode_result(call: Call, value: Any) -> Iterator[bytes]:
+def encode_result(
+    call: Call, value: Any, mask: Callable[[bytes], bytes] | None = None
+) -> Iterator[bytes]:
     """Return the answer to `call`, piece by piece; together they are one line and what follows it.
+
+    Args:
+      call: What was asked.
+      value: The answer.
+      mask: What the result as JSON goes through, if anything.
 
     Raises:
       Exception: `value` is not what the request is answered with, a defect of the runtime.
     """
     pieces, payload = result_to_wire(call.message, value, packed=call.packed)
+    if mask is not None:
+        pieces = iter((mask(b"".join(pieces)),))
     start = b'{"jsonrpc":"2.0","id":%b,"result":' % _encode(call.id)
     first = next(pieces)
     second = next(pieces, None)

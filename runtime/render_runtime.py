@@ -20,6 +20,7 @@ def _status(result: Result) -> Iterable[Any]:
                 (each["name"], f"{each['rest_url']} (streams: {each['stream_url'] or 'not used'})")
                 for each in result["exchanges"]
             ),
+            *_keys(result["keys"]),
         ]
     )
     yield table(
@@ -49,6 +50,11 @@ def _status(result: Result) -> Iterable[Any]:
         ),
         left=2,
     )
+
+
+def _keys(vault: Result | None) -> Iterable[tuple[str, str]]:
+    if vault is not None:
+        yield "keys", f"{vault['state']}: {vault['reason']}"
 
 
 def _stop(result: Result) -> Iterable[Any]:

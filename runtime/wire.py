@@ -16,6 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from actors.account_values import AccountAnswer, ApiKey, Balance, Order, OrderChance
+from actors.key_messages import KEY_METHODS
+from actors.key_reports import (
+    Account,
+    AuditEntry,
+    AuditVerdict,
+    KeyChange,
+    KeyReport,
+    KeyTest,
+    VaultStatus,
+)
 from actors.messages import (
     GetCache,
     GetCandles,
@@ -134,6 +145,36 @@ class CandlesPacked(CandlesHead, frozen=True, kw_only=True):
     filled: bool = False
 
 
+# The same as below, by method, of keys and accounts.
+_BY_METHOD: dict[str, tuple[Any, str]] = {
+    "keys.status": (VaultStatus, ""),
+    "keys.create": (VaultStatus, ""),
+    "keys.unlock": (VaultStatus, ""),
+    "keys.lock": (VaultStatus, ""),
+    "keys.recover": (KeyChange, ""),
+    "keys.rotate": (KeyChange, ""),
+    "keys.passphrase": (KeyChange, ""),
+    "keys.add": (KeyChange, ""),
+    "keys.change": (KeyChange, ""),
+    "keys.list": (tuple[KeyReport, ...], "keys"),
+    "keys.test": (KeyTest, ""),
+    "keys.remove": (KeyChange, ""),
+    "keys.restore": (KeyChange, ""),
+    "keys.audit": (tuple[AuditEntry, ...], "audit"),
+    "keys.verify": (AuditVerdict, ""),
+    "account.open": (Account, ""),
+    "account.invalidate": (bool, "ended"),
+    "account.balances": (tuple[Balance, ...], "balances"),
+    "account.chance": (OrderChance, ""),
+    "account.order": (Order, ""),
+    "account.orders": (tuple[Order, ...], "orders"),
+    "account.place": (Order, ""),
+    "account.cancel": (Order, ""),
+    "account.keys": (tuple[ApiKey, ...], "keys"),
+    "account.request": (AccountAnswer, ""),
+}
+_KEY_RESULTS = {kind: _BY_METHOD[name] for name, kind in KEY_METHODS.items()}
+
 # What each request is answered with, and the name under which a list stands in its object.
 RESULTS: dict[type[Request[Any]], tuple[Any, str]] = {
     GetCandles: (CandlesText, ""),
@@ -159,6 +200,7 @@ RESULTS: dict[type[Request[Any]], tuple[Any, str]] = {
     SuspendActor: (ActorState, ""),
     ResumeActor: (ActorState, ""),
     RestartActor: (ActorState, ""),
+    **_KEY_RESULTS,
     Stop: (Stopping, ""),
     Check: (Checked, ""),
     Discover: (dict[str, Any], ""),

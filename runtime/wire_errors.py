@@ -27,6 +27,7 @@ _CODES: dict[type[Exception], int] = {
     domain.InvalidRequest: INVALID_PARAMS,
     domain.UnknownTimeframe: INVALID_PARAMS,
     domain.UnknownGroup: INVALID_PARAMS,
+    domain.UnknownKey: INVALID_PARAMS,
     # Well formed, and still not there: a matter between the caller and the exchange.
     domain.UnknownMarket: -32001,
     domain.MarketDataError: -32002,
@@ -40,6 +41,13 @@ _CODES: dict[type[Exception], int] = {
     domain.StoreUnavailable: -32021,
     domain.StoreCorrupt: -32022,
     domain.Overloaded: -32030,
+    domain.KeysError: -32060,
+    domain.KeysSealed: -32061,
+    domain.KeyRefused: -32062,
+    domain.AccountClosed: -32063,
+    domain.UnlockFailed: -32064,
+    domain.VaultDamaged: -32065,
+    domain.AuditFailed: -32066,
     core.ActorError: -32040,
     core.ActorNotFound: -32041,
     core.ActorDown: -32042,
@@ -57,6 +65,7 @@ _TYPES = {kind.__name__: kind for kind in _CODES}
 # What an error carries beside its message, by the name of its constructor's argument.
 _EXTRAS: dict[type[Exception], str] = {
     domain.RateLimited: "retry_after_s",
+    domain.UnlockFailed: "retry_after_s",
     domain.RequestRejected: "code",
 }
 

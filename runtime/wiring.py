@@ -1,14 +1,17 @@
 """The tree of this runtime, assembled: the one place that knows the concrete actors.
 
     root (one_for_one)
+    ├── keys        KeyActor: sealed keys, and what signs with them, if there are to be any
     ├── store       StoreActor: one database, one writer
     ├── upbit       supervisor, rest_for_one: one such branch for each exchange
     │   ├── limiter    RateLimiterActor
     │   ├── cache      CacheActor, whose gate asks the limiter
-    │   └── feed       FeedActor, whose gate asks it too: the live streams, if they are switched on
+    │   ├── feed       FeedActor, whose gate asks it too: the live streams, if they are switched on
+    │   └── account    AccountActor, whose gate asks it too and the keys: if there are to be any
     └── control     ControlActor: the local socket, if there is one
 
-The store comes first because the caches write to it while they stop. In a branch what is later
+The keys come first: nobody else starts them, and accounts need them. The store is next because the
+caches write to it while they stop. In a branch what is later
 rests on what is earlier: a new limiter means new loads. The socket comes last, so that nobody is
 let in before there is somebody to ask, and nobody is asked any more when the rest stops.
 """
@@ -21,9 +24,12 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from actors.account import AccountActor
+from actors.account_router import AccountRouter
 from actors.cache import CacheActor
 from actors.cache_tables import CachePolicy, CacheTables, LoadPolicy
 from actors.doors import ExchangeDoor
+from actors.exchanges.accounts import AccountAdapter
 from actors.exchanges.base import ExchangeAdapter
 from actors.exchanges.breaker import Breaker
 from actors.exchanges.clock import ExchangeClock
@@ -33,11 +39,13 @@ from actors.exchanges.sender import Sender
 from actors.exchanges.stream_gate import StreamGate
 from actors.exchanges.streams import OpenStream, StreamKind
 from actors.exchanges.throttled import ThrottledExchange
+from actors.exchanges.upbit.accounts import UpbitAccounts
 from actors.exchanges.upbit.adapter import UpbitAdapter
 from actors.exchanges.upbit.refusals import named_wait_s
 from actors.exchanges.websocket import open_websocket
 from actors.feed import FeedActor
 from actors.feed_tables import FeedPolicy, FeedTables
+from actors.key_reports import OpenedAccount
 from actors.limit_file import LimitKeeper
 from actors.limit_tables import LimitTables
 from actors.live_reader import LiveReader
@@ -54,8 +62,11 @@ from runtime.core.actor import Actor
 from runtime.core.child import ChildSpec
 from runtime.core.clock import Clock
 from runtime.core.mailbox import MailboxSpec
+from runtime.core.ref import ActorRef
 from runtime.core.registry import Registry
 from runtime.core.supervisor import Strategy, Supervisor
+from runtime.core.table import Table
+from runtime.key_wiring import KeyParts, host_of, key_actor
 from runtime.origin import stream_url
 
 # Permits, releases and requests of many bots at once; each takes the actor some microseconds.
@@ -80,6 +91,8 @@ _LIMITER_HANG_S = 5.0
 _CACHE_HANG_S = 10.0
 # The feed only tells how its streams are; they are read in a task of their own.
 _FEED_HANG_S = 10.0
+# Keys and accounts only take requests over.
+_KEYS_HANG_S = 5.0
 
 OpenSender = Callable[[], AbstractAsyncContextManager[Sender]]
 
@@ -91,6 +104,7 @@ class Wired:
     Attributes:
       root: The top supervisor.
       router: Answers questions about markets once the tree runs.
+      accounts: Answers questions about keys and accounts.
       registry: The names of the tree's actors.
       critical: Names of the actors without which nobody is served. Whether they still do their
         work is asked with `GetHealth`; any answer to it will do.
@@ -98,6 +112,7 @@ class Wired:
 
     root: Supervisor
     router: MarketRouter
+    accounts: AccountRouter
     registry: Registry
     critical: tuple[str, ...]
 
@@ -112,6 +127,7 @@ def wire(
     streams: Mapping[str, OpenStream] | None = None,
     open_store: OpenStore | None = None,
     keepers: Mapping[str, LimitKeeper] | None = None,
+    keys: KeyParts | None = None,
     control: Callable[[MarketRouter], Actor] | None = None,
 ) -> Wired:
     """Return the tree that `settings` describe.
@@ -125,16 +141,21 @@ def wire(
       streams: In place of the network for live streams, by exchange: for the same.
       open_store: In place of the database that the settings name: for the same.
       keepers: What keeps the spent limits of an exchange for the next process.
+      keys: How keys are kept and unlocked; None if there are none.
       control: Makes the actor that serves the local socket; None for no socket.
     """
     registry = Registry()
     store = registry.ref("store")
     doors: list[ExchangeDoor] = []
+    accounts: dict[str, ActorRef] = {}
     opener = open_store or _store(settings, state_dir, clock)
     children = [
         ChildSpec("store", lambda: StoreActor(opener), mailbox=_MAILBOX, hang_s=_STORE_HANG_S)
     ]
     critical = [store.name]
+    if keys is not None:
+        make = key_actor(keys, settings)
+        children.insert(0, ChildSpec("keys", make, mailbox=_MAILBOX, hang_s=_KEYS_HANG_S))
     upbit = settings.exchanges.upbit
     if upbit.enabled:
         adapter = UpbitAdapter()
@@ -150,15 +171,34 @@ def wire(
             (keepers or {}).get(adapter.name),
             # Its own, so that its use does not change what the tree does.
             random.Random(rng.random()),  # noqa: S311 - spreads waits, guards nothing
+            accounts=_accounts(upbit, keys),
         )
         doors.append(branch.door)
         critical += [branch.door.limiter.name, branch.door.cache.name]
         children.append(ChildSpec(adapter.name, branch.supervisor, shutdown_s=15.0))
+        if keys is not None:
+            accounts[adapter.name] = registry.ref(f"{adapter.name}.account")
     router = MarketRouter(doors, store=store, clock=clock)
     if control is not None:
         # No limit and not critical: bots reach it by the socket, nobody by its mailbox.
         children.append(ChildSpec(CONTROL, lambda: control(router)))
-    return Wired(Supervisor(children), router, registry, tuple(critical))
+    at = AccountRouter(None if keys is None else registry.ref("keys"), accounts, clock)
+    return Wired(Supervisor(children), router, at, registry, tuple(critical))
+
+
+@dataclass(frozen=True, slots=True)
+class _Accounts:
+    """What one exchange needs for accounts."""
+
+    adapter: AccountAdapter
+    host: str
+    open: Table[str, OpenedAccount]
+
+
+def _accounts(settings: UpbitSettings, keys: KeyParts | None) -> _Accounts | None:
+    if keys is None:
+        return None
+    return _Accounts(UpbitAccounts(), host_of(settings.rest_url), keys.accounts)
 
 
 class _Branch:
@@ -174,7 +214,11 @@ class _Branch:
         settings: Settings,
         keeper: LimitKeeper | None,
         rng: random.Random,
+        *,
+        accounts: _Accounts | None,
     ) -> None:
+        self._accounts = accounts
+        self._keys = registry.ref("keys")
         self._keeper = keeper
         self._rng = rng
         self._breaker = Breaker()
@@ -220,6 +264,10 @@ class _Branch:
         ]
         if self.door.feed is not None:
             children.append(ChildSpec("feed", self._feed, hang_s=_FEED_HANG_S))
+        if self._accounts is not None:
+            children.append(
+                ChildSpec("account", self._account, mailbox=_MAILBOX, hang_s=_KEYS_HANG_S)
+            )
         return Supervisor(children, strategy=Strategy.REST_FOR_ONE)
 
     def _limiter(self) -> Actor:
@@ -252,6 +300,17 @@ class _Branch:
             tables=self._feed_tables,
             wants=self._wants,
             policy=self._feed_policy,
+        )
+
+    def _account(self) -> Actor:
+        assert self._accounts is not None, "wired only where there are keys"
+        return AccountActor(
+            self._gate,
+            adapter=self._accounts.adapter,
+            keys=self._keys,
+            accounts=self._accounts.open,
+            host=self._accounts.host,
+            exchange_clock=self.door.exchange_clock,
         )
 
     @asynccontextmanager

@@ -29,7 +29,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.mark.real_time
 @pytest.mark.slow
-@pytest.mark.parametrize("code", BLOCKS, ids=["blocking", "trio", "embedded", "subscribed"])
+@pytest.mark.parametrize(
+    "code", BLOCKS, ids=["blocking", "trio", "embedded", "subscribed", "account"]
+)
 def test_every_example_runs(code: str, folder: Path, tmp_path: Path) -> None:
     """As somebody would paste it, with the runtime of line one running."""
     environ = clean_environ(
@@ -61,7 +63,7 @@ def test_the_table_of_commands_is_the_command_line_s() -> None:
     """Neither has one that the other lacks."""
     told = set(re.findall(r"^\| `marketd (\w+)", README, re.MULTILINE))
     choices: set[str] = set()
-    for action in _parser(with_sandbox=False)._actions:
+    for action in _parser([])._actions:
         if isinstance(action, argparse._SubParsersAction):
             choices |= set(action.choices)
     assert told == choices

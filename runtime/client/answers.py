@@ -8,8 +8,10 @@ from typing import Any, Literal
 import msgspec
 
 from actors.errors import InvalidRequest
+from actors.key_rules import check_types
 from actors.messages import Subscribe
 from actors.updates import MarketUpdate
+from actors.vault_messages import SecretRequest
 from runtime.core.message import Request
 from runtime.messages import METHODS
 from runtime.names import printable
@@ -39,6 +41,9 @@ def encode_call(
       InvalidRequest: A parameter is of a type that has no form in JSON.
     """
     method = _NAMES[type(message)]
+    if isinstance(message, SecretRequest):
+        # Bytes would go as base64, and be kept as a key that never works.
+        check_types(message)
     request = {"jsonrpc": "2.0", "id": request_id, "method": method, "params": message}
     if packed:
         request["encoding"] = "binary"

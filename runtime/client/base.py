@@ -7,10 +7,13 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
+from actors.key_messages import OpenAccount
 from actors.messages import GetCache, GetGaps, GetLimits, GetStreams
 from actors.quotes import MarketInfo, OrderBook, Ticker, Trades
 from actors.reports import CacheReport, GapReport, GroupLimits, StreamReport
 from actors.updates import MarketUpdate
+from runtime.client.account import AccountClient
+from runtime.client.keys import KeysClient
 from runtime.client.requests import (
     TIMEOUT_S,
     Keep,
@@ -73,6 +76,21 @@ class AsyncClient(ABC):
           ActorError: The runtime did not come to an answer; `CallTimeout` if it took too long.
           RuntimeUnreachable: No runtime could be reached, or it went away with the request.
         """
+
+    async def account(
+        self, exchange: str, label: str, *, timeout_s: float = TIMEOUT_S
+    ) -> AccountClient:
+        """Return a client of an account, signed for inside the runtime by the key of that label.
+
+        The one that is open already, if there is one. See `AccountClient` on when it ends.
+        """
+        opened = await self.ask(OpenAccount(exchange=exchange, label=label), timeout_s)
+        return AccountClient(self.ask, opened)
+
+    @property
+    def keys(self) -> KeysClient:
+        """Return what can be done with keys."""
+        return KeysClient(self.ask)
 
     async def candles(
         self,

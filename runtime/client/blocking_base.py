@@ -7,10 +7,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
+from actors.key_messages import OpenAccount
 from actors.messages import GetCache, GetGaps, GetLimits, GetStreams
 from actors.quotes import MarketInfo, OrderBook, Ticker, Trades
 from actors.reports import CacheReport, GapReport, GroupLimits, StreamReport
 from actors.updates import MarketUpdate
+from runtime.client.account_blocking import SyncAccountClient
+from runtime.client.keys_blocking import SyncKeysClient
 from runtime.client.requests import (
     TIMEOUT_S,
     Keep,
@@ -73,6 +76,21 @@ class SyncClient(ABC):
           ActorError: The runtime did not come to an answer; `CallTimeout` if it took too long.
           RuntimeUnreachable: No runtime could be reached, or it went away with the request.
         """
+
+    def account(
+        self, exchange: str, label: str, *, timeout_s: float = TIMEOUT_S
+    ) -> SyncAccountClient:
+        """Return a client of an account, signed for inside the runtime by the key of that label.
+
+        The one that is open already, if there is one. See `SyncAccountClient` on when it ends.
+        """
+        opened = self.ask(OpenAccount(exchange=exchange, label=label), timeout_s)
+        return SyncAccountClient(self.ask, opened)
+
+    @property
+    def keys(self) -> SyncKeysClient:
+        """Return what can be done with keys."""
+        return SyncKeysClient(self.ask)
 
     def candles(
         self,

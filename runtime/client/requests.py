@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, TypeVar
 
 from actors.errors import InvalidRequest
 from actors.messages import (
@@ -18,7 +18,10 @@ from actors.messages import (
     Subscribe,
 )
 from actors.timeframes import parse_time_ms
+from runtime.core.message import Request
 from runtime.messages import GetRaw
+
+T = TypeVar("T")
 
 # Milliseconds since the epoch, ISO 8601 text, or a datetime; UTC if without a zone.
 Time = int | str | datetime
@@ -31,6 +34,20 @@ RawMethod = Literal["candles", "ticker", "tickers", "orderbook", "trades"]
 # How long a client waits for an answer if not told otherwise, in seconds: long enough for a few
 # pages from an exchange that is in no hurry.
 TIMEOUT_S = 30.0
+
+
+class AsyncAsk(Protocol):
+    """Asks the runtime, in a task."""
+
+    async def __call__(self, message: Request[T], timeout_s: float, /) -> T:
+        """Return the answer; raises what `AsyncClient.ask` raises."""
+
+
+class SyncAsk(Protocol):
+    """Asks the runtime, without an event loop."""
+
+    def __call__(self, message: Request[T], timeout_s: float, /) -> T:
+        """Return the answer; raises what `SyncClient.ask` raises."""
 
 
 def candles_request(
@@ -50,8 +67,8 @@ def candles_request(
         market=market,
         timeframe=timeframe,
         count=count,
-        start=_time_ms(start, "start"),
-        end=_time_ms(end, "end"),
+        start=time_of(start, "start"),
+        end=time_of(end, "end"),
         closed=closed,
         max_age_s=max_age_s,
         allow_stale=allow_stale,
@@ -117,11 +134,12 @@ def raw_request(method: RawMethod, params: Mapping[str, Any]) -> GetRaw:
     plain = dict(params)
     for name in ("start", "end"):
         if name in plain:
-            plain[name] = _time_ms(plain[name], name)
+            plain[name] = time_of(plain[name], name)
     return GetRaw(method=method, params=plain)
 
 
-def _time_ms(time: Time | None, name: str) -> int | None:
+def time_of(time: Time | None, name: str) -> int | None:
+    """Return a time in UTC milliseconds; raises `InvalidRequest` if it is none."""
     if time is None or isinstance(time, str | datetime):
         return None if time is None else parse_time_ms(time, name=name)
     # Bots compute times with numpy, whose integers are not Python's.

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.config import (
-    Bounds,
     Settings,
     SettingsError,
     find_config,
@@ -21,6 +20,7 @@ from runtime.config import (
     settings_of,
 )
 from runtime.core.watchdog import BLOCKED_S
+from runtime.setting_rules import Bounds
 
 SHIPPED = Path(__file__).resolve().parents[2] / "config.toml"
 

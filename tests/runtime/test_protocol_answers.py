@@ -18,6 +18,7 @@ from runtime.client.answers import Answer, AnswerParser, encode_call
 from runtime.core import errors as core
 from runtime.messages import METHODS, OPERATIONS, Checked
 from runtime.protocol import Call, encode_error, encode_result, parse_line
+from runtime.testing_key_samples import KEY_SAMPLES
 from runtime.testing_socket import sample_answer, sample_candles, sample_ticker
 from runtime.wire import ROWS_PER_PIECE, result_from_wire
 from runtime.wire_errors import (
@@ -40,6 +41,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "subscribe": {"kind": "ticker", "markets": ("KRW-BTC",)},
     "unsubscribe": {"subscription": 7},
     **{name: {"name": "upbit.cache"} for name in OPERATIONS if name != "tree"},
+    **KEY_SAMPLES,
 }
 
 

@@ -67,11 +67,13 @@ async def test_the_tree_has_these_names_in_this_order(tmp_path: Path, clock: Tri
     """They are in logs and in `marketd status`; what is later rests on what is earlier."""
     async with opened(tmp_path, clock) as application:
         assert await names(application) == [
+            "keys",
             "store",
             "upbit",
             "upbit.limiter",
             "upbit.cache",
             "upbit.feed",
+            "upbit.account",
         ]
         registry = application.wired.registry
         for name in ("store", "upbit.limiter", "upbit.cache"):
@@ -99,7 +101,7 @@ async def test_an_exchange_that_is_switched_off_starts_no_child(
 ) -> None:
     """Rather than one full of conditions; and who asks for it is told so."""
     async with opened(tmp_path, clock, enabled=False) as application:
-        assert await names(application) == ["store"]
+        assert await names(application) == ["keys", "store"]
         assert (await application.status()).exchanges == ()
         with pytest.raises(InvalidRequest, match="no exchange called 'upbit' is configured"):
             await application.market.candles("KRW-BTC", "1m")
@@ -122,6 +124,8 @@ async def test_the_way_to_the_exchange_is_closed_before_the_store(
 ) -> None:
     """The caches write to the store while they stop, so it is the last to go."""
     order: list[str] = []
+    # The cache has a way of its own, and so have accounts.
+    opened_all = ["store open", "exchange open", "exchange open"]
 
     class Noted(MemoryStore):
         async def aclose(self) -> None:
@@ -150,8 +154,8 @@ async def test_the_way_to_the_exchange_is_closed_before_the_store(
         senders={"upbit": open_sender},
         open_store=open_store,
     ):
-        assert order == ["store open", "exchange open"]
-    assert order == ["store open", "exchange open", "exchange closed", "store closed"]
+        assert order == opened_all
+    assert order == [*opened_all, "exchange closed", "exchange closed", "store closed"]
 
 
 class NobodySends(Sender):
