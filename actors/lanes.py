@@ -8,14 +8,24 @@ other through; all others have a desk to themselves.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from actors.headroom import Headroom
 from actors.messages import Priority
 from actors.pauses import PauseRules
 from actors.slots import GroupLedger
 from actors.turns import Turns
 from actors.waiting import Waiter, WaitingLine
+
+# What the latest request counts in the mean of journeys.
+_LATEST = 0.1
+# Room that is kept free may also come back because less was asked for: not sooner than this.
+_LOOK_S = 0.01
+
+# Work that can wait and is owed a turn may use so much of the limit, and all of it when it is owed
+# some: where the limit is always full it has no better moment.
+_OWED_SHARE, _OVERDUE = 0.4, 3.0
 
 LaneKey = tuple[str, str]
 """A group and whom it is counted for; the latter is empty for all at this address."""
@@ -33,10 +43,13 @@ class Lane:
       line: Who waits.
       granted: Requests let through, by priority.
       ledgers: Every ledger that a request of this lane is written in.
+      headroom: How much is left free for who asks now.
       rejected: Answers 429 and 418.
       refused: Requests for a permit that were refused.
       server_remaining: What the exchange last said was left; None if nothing yet.
       server_heard_s: When that was.
+      journeys: How many answers there have been.
+      journey_s: How long requests took lately from leave to answer, in seconds; 0 if none did.
     """
 
     key: LaneKey
@@ -44,16 +57,26 @@ class Lane:
     pause_rules: PauseRules
     pools: tuple[Lane, ...] = ()
     ledgers: tuple[GroupLedger, ...] = field(init=False)
+    headroom: Headroom = field(init=False)
     line: WaitingLine = field(default_factory=WaitingLine)
     granted: dict[Priority, int] = field(default_factory=lambda: dict.fromkeys(Priority, 0))
     rejected: int = 0
     refused: int = 0
     server_remaining: int | None = None
     server_heard_s: float = 0.0
+    journey_s: float = 0.0
+    journeys: int = 0
 
     def __post_init__(self) -> None:
         """Find the ledgers: they are looked at for every request."""
         self.ledgers = (self.ledger, *(pool.ledger for pool in self.pools))
+        self.headroom = Headroom(self.ledger.windows[0], self.ledger.hold_s)
+
+    def note_journey(self, seconds: float) -> None:
+        """Count how long a request took from leave to answer."""
+        self.journeys += 1
+        # The first ones open connections, and tell little of those that follow.
+        self.journey_s += max(_LATEST, 1 / self.journeys) * (seconds - self.journey_s)
 
     @property
     def is_idle(self) -> bool:
@@ -102,9 +125,9 @@ class Desk:
 
     def pass_at_once(self, lane: Lane, priority: Priority, weight: int, now_s: float) -> bool:
         """Let somebody through where nobody waits; return whether there is room for him."""
-        if self or lane.lacking(weight, now_s):
+        if self or lane.lacking(weight, now_s) or self._must_wait_s(lane, priority, weight, now_s):
             return False
-        self._turns.serve(priority, weight, ())
+        self._serve(lane, priority, weight, now_s)
         return True
 
     def join(self, lane: Lane, waiter: Waiter) -> None:
@@ -117,20 +140,31 @@ class Desk:
         """Take out who can go now; None if nobody can."""
         self.wake_s = math.inf
         closed: set[int] = set()
+        # Lanes in which work that can wait leaves room for others.
+        patient: set[int] = set()
         held_back: list[Priority] = []
         for priority in self._turns.order(self._waiting()):
             for waiter, lane in self._heads(priority):
+                if priority > Priority.DECLARED and id(lane) in patient:
+                    continue
                 if not closed.isdisjoint(map(id, lane.ledgers)):
                     continue
                 lacking = lane.lacking(waiter.weight, now_s)
+                kept_s = self._must_wait_s(lane, priority, waiter.weight, now_s)
+                if not lacking and kept_s:
+                    # Nobody less urgent overtakes it in its lane, and it is owed its share still.
+                    self.wake_s = min(self.wake_s, kept_s)
+                    patient.add(id(lane))
+                    continue
                 if not lacking:
                     lane.line.remove(waiter)
-                    self._turns.serve(priority, waiter.weight, held_back)
+                    self._serve(lane, priority, waiter.weight, now_s, held_back)
                     return lane, waiter
                 closed.update(map(id, lacking))
                 moments_s = [ledger.fits_s(waiter.weight, now_s) for ledger in lacking]
                 self.wake_s = min(self.wake_s, max(moments_s))
-            held_back.append(priority)
+            if priority is not Priority.DECLARED or not patient:
+                held_back.append(priority)
         return None
 
     def earliest_s(self, lane: Lane, priority: Priority, weight: int, now_s: float) -> float:
@@ -169,7 +203,55 @@ class Desk:
                 ahead, count = ahead + waiter.weight, count + 1
         return found
 
+    def forecast_s(self, lane: Lane, priority: Priority, requests: int, now_s: float) -> float:
+        """Return when so many further requests will have been answered, as things stand.
+
+        Those who wait go before them, what is left free for others stays free, and a slot is held
+        for as long as a request travels besides.
+        """
+        line, share = lane.line, self.shares[priority]
+        ahead = line.weights[priority]
+        earliest_s = self._earliest_s(
+            lane, priority, now_s, ahead=ahead + requests - 1, count=requests - 1, weight=1
+        )
+        window = lane.ledger.windows[0].requests
+        kept = 0
+        if priority is Priority.DECLARED:
+            kept = lane.headroom.kept(1, now_s, share=share)
+        rounds = math.ceil((ahead + requests) / (window - kept)) - 1
+        sent_s = max(earliest_s, now_s + rounds * lane.ledger.hold_s)
+        return sent_s + (rounds + 1) * lane.journey_s
+
     # -------------------------------------------------------------- small things
+
+    def _must_wait_s(self, lane: Lane, priority: Priority, weight: int, now_s: float) -> float:
+        """Return when it may be looked again whether work that can wait leaves room; 0 for now.
+
+        Predictions are held back by who makes them: he knows which requests he expects.
+        """
+        if priority is not Priority.DECLARED:
+            return 0.0
+        owed = self._turns.owed(priority)
+        if owed >= _OVERDUE:
+            return 0.0
+        # Whose turn it is goes when most of the limit is free: such a moment will come.
+        share = self.shares[priority] if owed < 0 else _OWED_SHARE
+        kept = lane.headroom.kept(weight, now_s, share=share)
+        if not kept or lane.ledger.fits(weight, now_s, kept=kept):
+            return 0.0
+        return max(lane.ledger.fits_s(weight, now_s, kept=kept), now_s + _LOOK_S)
+
+    def _serve(
+        self,
+        lane: Lane,
+        priority: Priority,
+        weight: int,
+        now_s: float,
+        held_back: Iterable[Priority] = (),
+    ) -> None:
+        if priority <= Priority.REPAIR:
+            lane.headroom.note(weight, now_s)
+        self._turns.serve(priority, weight, held_back)
 
     def _earliest_s(
         self, lane: Lane, priority: Priority, now_s: float, *, ahead: int, count: int, weight: int

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from actors.reports import ClassUse, GroupLimits, WindowUse
 
+# Priorities that leave room for more urgent ones.
+_LEAVE_ROOM = frozenset({"declared", "predicted"})
 _MINUTE_S, _HOUR_S = 60, 3600
 _TENTHS_BELOW_S = 10
 
@@ -98,6 +100,8 @@ def _windows(report: GroupLimits) -> str:
         those = "windows are" if len(full) > 1 else "window is"
         used = _joined(words_of_window(window) for window in full)
         return f"The {those} full: {used}{flying}."
+    if {each.priority for each in report.classes if each.queued} <= _LEAVE_ROOM:
+        return "What is not asked for now leaves room for what may be in the next moment."
     fullest = max(report.windows, key=lambda window: window.used / window.requests)
     return (
         f"No window of its own is full, the fullest is {words_of_window(fullest)}{flying}: the "

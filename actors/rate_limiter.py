@@ -33,6 +33,7 @@ from actors.limit_reports import explain_pause, report_lane
 from actors.limit_tables import LimitTables
 from actors.messages import AcquirePermit, GetLimits, Permit, Priority, ReleasePermit
 from actors.pauses import Pause
+from actors.preload_messages import ForecastSlots, SlotForecast
 from actors.refusals import Refusals
 from actors.reports import GroupLimits
 from actors.slots import SlotRules
@@ -180,6 +181,8 @@ class RateLimiterActor(Actor):
                 return None
             case GetLimits():
                 return self._report()
+            case ForecastSlots():
+                return self._forecast(request)
             case _:
                 return await super().handle_call(request)
 
@@ -235,6 +238,14 @@ class RateLimiterActor(Actor):
             desk.join(lane, waiter)
             self._busy[desk] = None
             self._serve(desk, now_s)
+
+    def _forecast(self, request: ForecastSlots) -> SlotForecast:
+        now_s = self.context.clock.now_s()
+        lane = self._lanes.lane(request.group, "", now_s)
+        desk = self._lanes.desk(lane)
+        last_s = desk.forecast_s(lane, request.priority, request.requests, now_s)
+        answered_s = max(last_s, self._ban.until_s) - now_s
+        return SlotForecast(answered_s=answered_s, journey_s=lane.journey_s)
 
     def _check_weight(self, request: AcquirePermit, lane: Lane) -> None:
         weight_max = min(ledger.weight_max for ledger in lane.ledgers)
@@ -296,6 +307,8 @@ class RateLimiterActor(Actor):
             granted_s = ledger.settle(
                 permit.id, permit.weight, now_s, sent=event.sent, answered=event.answered
             )
+        if granted_s is not None and event.answered:
+            lane.note_journey(now_s - granted_s)
         if event.remaining is not None:
             self._heed(lane, event.remaining, event.period_s, granted_s, now_s)
         for paused in self._refusals.heed(event, lane, granted_s, now_s):

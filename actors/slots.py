@@ -147,20 +147,29 @@ class GroupLedger:
         """Return everything that counts now, by its id."""
         return {**self._settled, **self._in_flight}
 
-    def fits(self, weight: int, now_s: float) -> bool:
-        """Return whether a request of `weight` may be sent now; never in a pause."""
+    def fits(self, weight: int, now_s: float, *, kept: int = 0) -> bool:
+        """Return whether a request of `weight` may be sent now; never in a pause.
+
+        Args:
+          weight: How much it counts for.
+          now_s: The time.
+          kept: How many slots of the first window are to be free after it.
+        """
         self.tidy(now_s)
-        return now_s >= self.pause.until_s and all(
-            window.cost(weight) <= window.room for window in self._windows
+        first, *others = self._windows
+        return (
+            now_s >= self.pause.until_s
+            and first.cost(weight) + kept <= first.room
+            and all(window.cost(weight) <= window.room for window in others)
         )
 
-    def fits_s(self, weight: int, now_s: float) -> float:
+    def fits_s(self, weight: int, now_s: float, *, kept: int = 0) -> float:
         """Return when a request of `weight` will fit by the passing of time alone.
 
         Where answers must come first, it is when the oldest permit is given up.
         """
         self.tidy(now_s)
-        moment_s = max(window.fits_s(window.cost(weight), now_s) for window in self._windows)
+        moment_s = max(window.fits_s(window.cost(weight) + kept, now_s) for window in self._windows)
         if moment_s == math.inf:
             oldest = next(iter(self._in_flight.values()))
             moment_s = oldest.granted_s + self._rules.lost_s

@@ -81,6 +81,11 @@ class Turns:
         for other in passed_over:
             self.begin(other)
 
+    def owed(self, priority: Priority) -> float:
+        """Return how many turns are owed to a priority; below zero if it is not its turn yet."""
+        share = self.shares[priority]
+        return (self._total - self._due[priority]) * share if share > 0 else -math.inf
+
     def before(self, priority: Priority, ahead: int, above: int) -> int:
         """Return how much weight goes at least before somebody who waits.
 
