@@ -21,14 +21,14 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any
 
 from actors.cache_quotes import CacheQuotes, QuoteRequest
-from actors.cache_tables import CachePolicy, CacheTables, candles_key
+from actors.cache_tables import SERIES_BYTES, CachePolicy, CacheTables, candles_key
 from actors.closed_teller import ClosedTeller
 from actors.errors import Overloaded
 from actors.exchanges.base import ExchangeAdapter
 from actors.exchanges.clock import ExchangeClock
 from actors.exchanges.throttled import ThrottledExchange
 from actors.holes import GapLog, InnerReply
-from actors.known import Known
+from actors.known import Known, trim
 from actors.lessons import Lesson
 from actors.live_desk import LiveDesk
 from actors.live_repairs import LiveRepairs, RepairParts
@@ -50,6 +50,7 @@ from actors.messages import (
     Priority,
     StoreWrite,
 )
+from actors.preload_messages import LoadCandles, SizeSeries
 from actors.queries import CandleQuery, candle_query
 from actors.reports import CacheCounts, Health
 from actors.series import Series
@@ -61,8 +62,6 @@ from runtime.core.ref import ActorRef
 
 # Requests waiting for data at once; beyond it callers are told to come back later.
 WAITING_MAX = 4_096
-# What a series costs in memory beside its rows; measured, rounded up.
-_SERIES_BYTES = 4_096
 
 
 class CacheActor(Actor):
@@ -102,6 +101,7 @@ class CacheActor(Actor):
         self._loaders: dict[Series, SeriesLoader] = {}
         self._counts: Counter[str] = Counter()
         self._bytes = 0
+        self._rows: dict[tuple[str, str], int] = {}
         self._events = PubSub() if events is None else events
         self._heard_s = heard_s
 
@@ -109,7 +109,7 @@ class CacheActor(Actor):
         """Open the way to the exchange and take over the tables."""
         self._gate = await self._opened.enter_async_context(self._open_gate())
         self._writer = self._tables.candles.claim(self.context.name)
-        self._bytes = sum(_size(known) for _, known in self._tables.candles.items())
+        self._bytes = sum(_bytes_of(known) for _, known in self._tables.candles.items())
         self._parts = LoaderParts(
             gate=self._gate,
             adapter=self._adapter,
@@ -117,6 +117,7 @@ class CacheActor(Actor):
             clock=self.context.clock,
             exchange_clock=self._exchange_clock,
             policy=self._policy.load,
+            rows_max=self._rows_max,
             publish=self._publish,
             count=self._count,
             learnt=self._learnt,
@@ -144,6 +145,8 @@ class CacheActor(Actor):
         match request:
             case GetCandles():
                 self._candles(candle_query(request, max_age_s=self._usual_age_s(request)))
+            case LoadCandles(candles=asked, priority=priority):
+                self._candles(candle_query(asked, max_age_s=self._usual_age_s(asked)), priority)
             case GetTicker() | GetTickers() | GetOrderBook() | GetTrades() | GetMarkets():
                 self._quotes(request)
             case GetCacheCounts():
@@ -163,6 +166,8 @@ class CacheActor(Actor):
                 self._repairs.broke(keys, heard_s, reason)
             case CandleStreamsBack(keys=keys):
                 self._repairs.back(keys)
+            case SizeSeries(rows=rows):
+                self._size(rows)
             case _:
                 await super().handle_cast(event)
 
@@ -206,11 +211,11 @@ class CacheActor(Actor):
             return math.inf if self._heard_s(series) is not None else self._policy.max_age_s
         return self._policy.max_age_s
 
-    def _candles(self, query: CandleQuery) -> None:
+    def _candles(self, query: CandleQuery, priority: Priority = Priority.ASKED) -> None:
         # Raises UnknownTimeframe before anything waits for a page that cannot be asked for.
         self._adapter.candles(query.series, to_ms=None)
         self._refuse_overload()
-        self._start(query, self.context.take_reply(), Priority.ASKED)
+        self._start(query, self.context.take_reply(), priority)
 
     def _ask(self, query: CandleQuery, reply: InnerReply) -> None:
         self._start(query, reply, Priority.REPAIR)
@@ -243,13 +248,24 @@ class CacheActor(Actor):
     def _publish(self, known: Known) -> None:
         key = candles_key(known.series)
         before = self._tables.candles.get(key)
-        self._bytes += _size(known) - (_size(before) if before is not None else 0)
+        self._bytes += _bytes_of(known) - (_bytes_of(before) if before is not None else 0)
         self._writer.put(key, known)
         loader = self._loaders.get(known.series)
         if loader is not None:
             loader.history.known = known
         self._teller.closed(before, known)
         self._keep_bound()
+
+    def _rows_max(self, series: Series) -> int:
+        return self._rows.get(candles_key(series), self._policy.load.rows_max)
+
+    def _size(self, rows: dict[tuple[str, str], int]) -> None:
+        """Keep so many rows of each series from now on."""
+        self._rows = rows
+        for key, known in self._tables.candles.items():
+            rows_max = rows.get(key, self._policy.load.rows_max)
+            if known.closed_rows > rows_max:
+                self._publish(trim(known, rows_max))
 
     def _keep_bound(self) -> None:
         while self._bytes > self._policy.memory_bytes_max and self._evict():
@@ -268,7 +284,7 @@ class CacheActor(Actor):
         if key is None or known is None:
             return False
         self._writer.delete(key)
-        self._bytes -= _size(known)
+        self._bytes -= _bytes_of(known)
         self._counts["evicted"] += 1
         self._loaders.pop(known.series, None)
         return True
@@ -308,7 +324,7 @@ class CacheActor(Actor):
             look=self._look,
             put=self._publish,
             events=self._events,
-            rows_max=load.rows_max,
+            rows_max=self._rows_max,
             doubt=self._repairs.doubt,
             proven=self._saver.proven,
             count=self._count,
@@ -344,5 +360,5 @@ class CacheActor(Actor):
             )
 
 
-def _size(known: Known) -> int:
-    return known.nbytes + _SERIES_BYTES
+def _bytes_of(known: Known) -> int:
+    return known.nbytes + SERIES_BYTES

@@ -10,6 +10,9 @@ from actors.reports import GapReport
 from actors.series import Series
 from runtime.core.table import Table
 
+# What a series costs in memory beside its rows; measured, rounded up.
+SERIES_BYTES = 4_096
+
 
 @dataclass(frozen=True, slots=True)
 class LoadPolicy:
@@ -19,7 +22,7 @@ class LoadPolicy:
       settle_s: How long after a period's end its last value, or its absence, can be believed.
       gather_s: How long a load waits for others to join before its first page.
       page_timeout_s: How long one page may take, waiting for its permit included.
-      rows_max: Most closed candles of one series in memory.
+      rows_max: Closed candles in memory of a series of which it is not known how deep it is asked.
       save_s: How long what a stream has proven is gathered before it is stored.
     """
 

@@ -13,7 +13,7 @@ from actors.candles import Candles
 from actors.coverage import Coverage, Span
 from actors.errors import MarketDataError, StoreUnavailable
 from actors.exchanges.base import CandlePage
-from actors.known import Known, from_store, learn
+from actors.known import Known, from_store, learn, with_older
 from actors.lessons import Lesson
 from actors.messages import ReadCoverage, ReadStored, StoredCandles, StoreWrite, WriteStored
 from actors.series import Series
@@ -38,7 +38,7 @@ class SeriesHistory:
       series: Which.
       store: Where final candles are kept.
       known: What memory holds of it, if anything.
-      rows_max: Most closed candles in memory.
+      rows_max: Returns how many closed candles memory keeps.
       publish: Takes what memory now holds.
 
     Attributes:
@@ -51,7 +51,7 @@ class SeriesHistory:
         store: ActorRef,
         *,
         known: Known | None,
-        rows_max: int,
+        rows_max: Callable[[], int],
         publish: Callable[[Known], None],
     ) -> None:
         self.series = series
@@ -124,11 +124,15 @@ class SeriesHistory:
             except (MarketDataError, ActorError) as error:
                 self._leave_store(error)
                 raise StoreLeft from error
-        return rows if count is None else rows.last(count), not held
+        if count is not None:
+            rows = rows.last(count)
+        if held:
+            self._remember(rows, span, count)
+        return rows, not held
 
     def learn(self, page: CandlePage, lesson: Lesson, *, asked_s: float) -> None:
         """Put into memory what a page taught."""
-        self.known = learn(self.known, page, lesson, asked_s=asked_s, rows_max=self._rows_max)
+        self.known = learn(self.known, page, lesson, asked_s=asked_s, rows_max=self._rows_max())
         self._publish(self.known)
 
     async def save(self, lesson: Lesson) -> None:
@@ -163,11 +167,24 @@ class SeriesHistory:
             self._stored = self._stored.add(write.proven)
         return True
 
+    def _remember(self, rows: Candles, span: Span, count: int | None) -> None:
+        """Put into memory what the store had right before it, if more is kept of the series."""
+        known = self.known
+        if known is None or not len(rows) or span.end_ms < known.from_ms:
+            return
+        # Of a full count it is not known what lies between its first row and the one before.
+        is_full = count is not None and len(rows) == count
+        start_ms = int(rows.open_time_ms[0]) if is_full else span.start_ms
+        if start_ms < known.from_ms and known.closed_rows < self._rows_max():
+            self.known = with_older(known, rows, start_ms, rows_max=self._rows_max())
+            self._publish(self.known)
+
     async def _fill_memory(self, newest: Span) -> None:
-        rows = await self._read_store(newest, self._rows_max, Coverage.of([newest]))
-        if len(rows) == self._rows_max:
+        rows_max = self._rows_max()
+        rows = await self._read_store(newest, rows_max, Coverage.of([newest]))
+        if len(rows) == rows_max:
             newest = Span(int(rows.open_time_ms[0]), newest.end_ms)
-        self.known = from_store(rows, newest, rows_max=self._rows_max)
+        self.known = from_store(rows, newest, rows_max=rows_max)
         self._publish(self.known)
 
     async def _read_store(self, span: Span, count: int | None, held: Coverage) -> Candles:

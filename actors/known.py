@@ -262,7 +262,7 @@ def learn(
         )
     if page.to_ms is None:
         known = _with_newest(known, before, page, lesson, asked_s)
-    return _trim(known, rows_max)
+    return trim(known, rows_max)
 
 
 def _with_newest(
@@ -293,7 +293,20 @@ FOREVER_MS = 1 << 62
 
 def from_store(candles: Candles, span: Span, *, rows_max: int) -> Known:
     """Return what memory holds after the newest proven `span` was read from the store."""
-    return _trim(_known(candles, (), span), rows_max)
+    return trim(_known(candles, (), span), rows_max)
+
+
+def with_older(known: Known, rows: Candles, start_ms: int, *, rows_max: int) -> Known:
+    """Return `known` with the rows before it that the store has, as many as memory keeps.
+
+    Args:
+      known: What memory held.
+      rows: All that open in [start_ms, known.from_ms), final.
+      start_ms: From where on that is all.
+      rows_max: Bound on closed rows.
+    """
+    closed = rows.between(start_ms, known.from_ms).merge(known.closed)
+    return trim(replace(known, closed=closed, from_ms=start_ms, _answers={}, _all=[]), rows_max)
 
 
 def with_row(known: Known, row: LiveRow, *, received_s: float) -> Known:
@@ -339,7 +352,7 @@ def with_final(known: Known, rows: Iterable[LiveRow], reach_ms: int, *, rows_max
         _answers={},
         _all=[],
     )
-    return _trim(made, rows_max)
+    return trim(made, rows_max)
 
 
 def as_rows(candles: Candles) -> tuple[LiveRow, ...]:
@@ -365,7 +378,8 @@ def _fuller(rows: Iterable[LiveRow], others: Iterable[LiveRow]) -> tuple[LiveRow
     return tuple([merged[open_ms] for open_ms in sorted(merged)])
 
 
-def _trim(known: Known, rows_max: int) -> Known:
+def trim(known: Known, rows_max: int) -> Known:
+    """Return `known` with the newest `rows_max` of its closed rows."""
     surplus = known.closed_rows - rows_max
     if surplus <= 0:
         return known

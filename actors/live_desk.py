@@ -74,7 +74,7 @@ class LiveDesk:
       look: Returns what memory holds of a series.
       put: Takes what memory holds now, and publishes it in the table.
       events: Where updates are published.
-      rows_max: Most closed candles of one series in memory.
+      rows_max: Returns how many closed candles memory keeps of a series.
       doubt: Takes every disagreement.
       proven: Takes the series of which streams have proven candles, and from where on.
       count: Takes the name of each thing to be counted, and how many.
@@ -87,7 +87,7 @@ class LiveDesk:
         look: Callable[[Series], Known | None],
         put: Callable[[Known], None],
         events: PubSub,
-        rows_max: int,
+        rows_max: Callable[[Series], int],
         doubt: Callable[[Doubt], None],
         proven: Callable[[Series, int], None],
         count: Callable[[str, int], None],
@@ -236,7 +236,7 @@ class LiveDesk:
             if reach_ms > known.proven_ms:
                 self._count("stream", len(rows))
                 self._proven(live.series, known.proven_ms)
-                self._put(with_final(known, rows, reach_ms, rows_max=self._rows_max))
+                self._put(with_final(known, rows, reach_ms, rows_max=self._rows_max(known.series)))
             self._join(live)
 
     def _join(self, live: LiveSeries) -> None:

@@ -66,7 +66,7 @@ class SeriesLoader:
             series,
             parts.store,
             known=known,
-            rows_max=parts.policy.rows_max,
+            rows_max=lambda: parts.rows_max(series),
             publish=parts.publish,
         )
         self._waiters: list[Waiter] = []

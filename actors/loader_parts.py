@@ -62,6 +62,7 @@ class LoaderParts:
       clock: Our clock.
       exchange_clock: What we know of the exchange's.
       policy: How candles are loaded.
+      rows_max: Returns how many closed candles memory keeps of a series.
       publish: Takes what memory now holds of a series.
       count: Takes the source of each answer, `failure` for an error, `page` for each page.
       learnt: Takes what each page proved, and what memory held before it.
@@ -73,6 +74,7 @@ class LoaderParts:
     clock: Clock
     exchange_clock: ExchangeClock
     policy: LoadPolicy
+    rows_max: Callable[[Series], int]
     publish: Callable[[Known], None]
     count: Callable[[str], None]
     learnt: Callable[[Series, Lesson, Known | None], None] = lambda *_: None

@@ -110,7 +110,7 @@ class Stage:
             look=self.look,
             put=self._put,
             events=self.events,
-            rows_max=200,
+            rows_max=lambda _: 200,
             doubt=self.repairs.doubt,
             proven=lambda *_: None,
             count=self._count,
