@@ -1,0 +1,1 @@
+"""Scheduled collection without its actor: jobs, their times, their records, one run."""
