@@ -12,6 +12,7 @@ DomainError (runtime.core.errors)
 └── MarketDataError               an answer about market data that is not data
     ├── InvalidRequest            the caller: the request itself cannot be served
     │   ├── UnknownGroup          no rate limit of that name is kept here
+    │   ├── UnknownNeed           no such need is declared
     │   ├── UnknownMarket         no such market on that exchange
     │   └── UnknownTimeframe      no such timeframe, or not offered there
     ├── Overloaded                this runtime: a queue is at its bound; try later
@@ -100,6 +101,10 @@ class InvalidRequest(MarketDataError):
 
 class UnknownGroup(InvalidRequest):
     """No rate limit of that name is kept here; the message names those there are."""
+
+
+class UnknownNeed(InvalidRequest):
+    """No such need is declared; the message names the strategies that have some."""
 
 
 class UnknownMarket(InvalidRequest):

@@ -7,7 +7,8 @@ when its lease ends.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Literal
 
 from actors.channels import (
@@ -20,6 +21,7 @@ from actors.channels import (
     Trust,
     choose,
 )
+from actors.errors import Overloaded
 from actors.exchanges.streams import StreamKey, StreamKind, StreamRules
 from actors.feed_tables import LINE, FeedTables, LiveQuote, StreamState
 from actors.interest import KEYS_MAX, Interest, candle_streams
@@ -186,6 +188,19 @@ class LiveReader:
         heard_s = self.tables.heard_s(_main_stream(code, timeframe, self.rules))
         is_recent = heard_s is not None and self._clock.now_s() - heard_s <= HEARD_S_MAX
         return heard_s if is_recent else None
+
+    @contextmanager
+    def hold(self, series: Series) -> Iterator[None]:
+        """Want the streams of a series for as long as the block runs, if streams are to be used.
+
+        Where there are as many streams as there can be, the block runs without.
+        """
+        with ExitStack() as stack:
+            if self._auto:
+                streams = candle_streams(series.market.code, series.timeframe, self.rules)
+                with suppress(Overloaded):
+                    stack.enter_context(self._wants.hold(streams))
+            yield
 
     def want(self, series: Series, *, now_s: float) -> None:
         """Count that candles of `series` need a request, or would; stream them if that is often."""

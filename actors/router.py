@@ -175,6 +175,9 @@ class MarketRouter:
                     # What the stream could not prove yet the exchange may be able to.
                     return None
                 self._memory_answers += 1
+                if door.uses is not None:
+                    key, age_s = (market, timeframe), door.policy.max_age_s
+                    door.uses.note(key, now_s, count, closed=closed, max_age_s=age_s, hit=True)
                 return answer
         return None
 
@@ -233,7 +236,9 @@ class MarketRouter:
             return None
         now_ms = door.exchange_clock.utc_ms()
         answer = known.answer(query, now_s=self._clock.now_s(), now_ms=now_ms)
-        self._memory_answers += answer is not None
+        if answer is not None:
+            self._memory_answers += 1
+            door.note_use(query, self._clock.now_s(), hit=True)
         return answer
 
     def _look_for_quote(self, request: QuoteRequest) -> Ticker | OrderBook | Trades | None:
@@ -248,6 +253,7 @@ class MarketRouter:
         plain = msgspec.structs.replace(request, fill="none")
         candles: Candles | None = None if request.fill == "none" else self.at_once(plain)
         if candles is None:
+            door.note_use(query, self._clock.now_s(), hit=False)
             if door.live is not None and query.end_ms is None:
                 door.live.want(query.series, now_s=self._clock.now_s())
             candles = await door.cache.call(plain, timeout_s=timeout_s)

@@ -21,6 +21,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from actors.series import Series
     from runtime.application import open_runtime
     from runtime.client.blocking import BlockingClient, connect
     from runtime.client.trio_client import TrioClient, open_client
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BlockingClient",
+    "Series",
     "Settings",
     "TrioClient",
     "connect",
@@ -40,6 +42,7 @@ __all__ = [
 
 _HOMES = {
     "BlockingClient": "runtime.client.blocking",
+    "Series": "actors.series",
     "Settings": "runtime.config",
     "TrioClient": "runtime.client.trio_client",
     "connect": "runtime.client.blocking",

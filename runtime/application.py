@@ -14,10 +14,13 @@ from typing import Any
 import msgspec
 import trio
 
+from actors.account_router import AccountRouter
 from actors.exchanges.streams import OpenStream
 from actors.limit_file import LimitKeeper
 from actors.messages import Subscribe
+from actors.preload_router import PreloadRouter
 from actors.router import MarketRouter
+from actors.scheduling.router import JobRouter
 from actors.stores.base import OpenStore
 from actors.subscriptions import Subscriptions
 from actors.vault.sodium import COST, KdfCost
@@ -29,6 +32,7 @@ from runtime.core.child import ChildInfo
 from runtime.core.clock import Clock, SystemClock
 from runtime.core.message import Request
 from runtime.core.tree import open_tree
+from runtime.job_wiring import job_keeper
 from runtime.key_wiring import KeyParts, key_parts
 from runtime.limit_store import FileLimitKeeper, limit_file_path
 from runtime.lock import hold_lock
@@ -98,6 +102,7 @@ class Application:
             open_store=open_store,
             keepers=keepers,
             keys=keys,
+            job_keeper=job_keeper(settings, folder),
             control=None if socket is None else self._control,
         )
         router = self.wired.router
@@ -120,10 +125,16 @@ class Application:
                 return await answer_raw(request, ask, self.wired.router.raw)
             case _ if self._operations.knows(request):
                 return await self._operations.answer(request)
-            case _ if self.wired.accounts.knows(request):
-                return await self.wired.accounts.answer(request, timeout_s=timeout_s)
             case _:
-                return await self.wired.router.answer(request, timeout_s=timeout_s)
+                return await self._router(request).answer(request, timeout_s=timeout_s)
+
+    def _router(
+        self, request: Request[Any]
+    ) -> AccountRouter | JobRouter | PreloadRouter | MarketRouter:
+        """Return who answers `request`."""
+        wired = self.wired
+        others = (wired.accounts, wired.jobs, wired.preload)
+        return next((each for each in others if each.knows(request)), wired.router)
 
     async def _answer_socket(self, request: Request[Any]) -> Any:
         if self._operations.knows(request):
@@ -135,9 +146,8 @@ class Application:
     def _at_once(self, request: Request[Any]) -> object | None:
         if isinstance(request, GetStatus | GetRaw | Stop) or self._operations.knows(request):
             return None
-        if self.wired.accounts.knows(request):
-            return None
-        return self.wired.router.at_once(request)
+        router = self._router(request)
+        return router.at_once(request) if isinstance(router, MarketRouter) else None
 
     def _validate(self, request: Request[Any]) -> None:
         match request:
@@ -147,10 +157,8 @@ class Application:
                 self.wired.router.validate(raw_question(request))
             case _ if self._operations.knows(request):
                 self._operations.validate(request, through=CONTROL)
-            case _ if self.wired.accounts.knows(request):
-                self.wired.accounts.validate(request)
             case _:
-                self.wired.router.validate(request)
+                self._router(request).validate(request)
 
     async def status(self) -> Status:
         """Return how the runtime is, and every actor in it."""

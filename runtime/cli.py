@@ -23,7 +23,7 @@ from typing import Any
 
 import msgspec
 
-from actors.errors import InvalidRequest, UnknownMarket
+from actors.errors import InvalidRequest, UnknownMarket, UnknownNeed
 from actors.messages import (
     GetCache,
     GetCandles,
@@ -197,8 +197,9 @@ def _serve_sandbox(options: argparse.Namespace) -> int:
 def _exit_code(error: Exception) -> int:
     if isinstance(error, RuntimeUnreachable):
         return UNREACHABLE
-    # A market that is not there is no mistake in the command: the exchange said no.
-    usage = isinstance(error, InvalidRequest) and not isinstance(error, UnknownMarket)
+    # What is not there is no mistake in the command: the exchange, or the runtime, said no.
+    absent = isinstance(error, UnknownMarket | UnknownNeed)
+    usage = isinstance(error, InvalidRequest) and not absent
     return WRONG_USAGE if usage or isinstance(error, SettingsError) else REFUSED
 
 

@@ -8,31 +8,37 @@ misspelt, it would be a default that nobody asked for. The `config.toml` we ship
 
 from __future__ import annotations
 
-import math
 import os
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
+from actors.job_reports import JobSpec
+from runtime.job_settings import read_jobs
 from runtime.key_settings import KeysSettings
 from runtime.names import did_you_mean, printable
-from runtime.setting_rules import Bounds, FileName, OffOr, Rule, Url
+from runtime.need_settings import StrategyNeed, read_strategies
+from runtime.preload_settings import PreloadSettings
+from runtime.setting_rules import Bounds, FileName, OffOr, Setting, Url, checked
+from runtime.setting_rules import SettingsError as SettingsError  # noqa: PLC0414 - for others, too
 
 ENV_PREFIX = "MARKETD_"
 CONFIG_FILE = "config.toml"
+
+# Sections whose tables have names of their owner's choosing, and what reads them.
+_NAMED: dict[str, Callable[..., dict[str, Any]]] = {
+    "jobs": read_jobs,
+    "strategies": read_strategies,
+}
 
 # Source: sd_notify(3), sd_watchdog_enabled(3) and systemd.exec(5).
 _SERVICE_VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 _CREDENTIALS = "CREDENTIALS_DIRECTORY"
 
 StructT = TypeVar("StructT", bound=msgspec.Struct)
-
-
-class SettingsError(Exception):
-    """A setting is wrong; the message says which, how, and where it was written."""
 
 
 class RuntimeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -120,7 +126,8 @@ class CacheSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """The cache in memory.
 
     Attributes:
-      candles_per_series: Newest candles kept in memory, for each series.
+      candles_per_series: Newest candles kept in memory of each series; more where bots ask for
+        more, and fewer where memory is scarce and they ask for fewer.
       memory_mb: Memory for candles of all series, in MB of 1,000,000 bytes.
       max_age_s: How old the newest part of an answer may be, in seconds, if a request does not say.
       quote_max_age_s: The same of tickers, order books and trades.
@@ -149,7 +156,12 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All settings."""
+    """All settings: a section each, and the tables of the file that have names of their own.
+
+    Attributes:
+      jobs: What is collected on a schedule, by the job's name.
+      strategies: What each strategy needs, by its name.
+    """
 
     runtime: RuntimeSettings = RuntimeSettings()
     control: ControlSettings = ControlSettings()
@@ -158,20 +170,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     cache: CacheSettings = CacheSettings()
     store: StoreSettings = StoreSettings()
     keys: KeysSettings = KeysSettings()
-
-
-class Setting(NamedTuple):
-    """One setting.
-
-    Attributes:
-      kind: `bool`, `int`, `float`, `str` or a `Literal`.
-      rule: `Bounds`, `OffOr`, `Url` or `FileName`; None if every value will do.
-      default: Its value if nobody sets it.
-    """
-
-    kind: Any
-    rule: Rule | None
-    default: Any
+    preload: PreloadSettings = PreloadSettings()
+    jobs: dict[str, JobSpec] = {}
+    strategies: dict[str, tuple[StrategyNeed, ...]] = {}
 
 
 def load_settings(
@@ -241,13 +242,18 @@ def find_config(config_path: Path | None, *, cwd: Path) -> Path | None:
 
 
 def settings_of(struct: type[msgspec.Struct], prefix: str = "") -> Iterator[tuple[str, Setting]]:
-    """Return every setting of `struct` with its path, such as `cache.memory_mb`."""
+    """Return every setting of `struct` with its path, such as `cache.memory_mb`.
+
+    Those in tables that are named by who writes them have no path that could be foretold.
+    """
     hints = typing.get_type_hints(struct, include_extras=True)
     defaults = struct()
     for name in struct.__struct_fields__:
         kind, rule = hints[name], None
         if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
             yield from settings_of(kind, f"{prefix}{name}.")
+            continue
+        if name in _NAMED:
             continue
         if typing.get_origin(kind) is Annotated:
             kind, rule = typing.get_args(kind)
@@ -256,7 +262,9 @@ def settings_of(struct: type[msgspec.Struct], prefix: str = "") -> Iterator[tupl
 
 def _is_like_ours(section: str) -> bool:
     sections = Settings.__struct_fields__
-    return section in sections or bool(did_you_mean(section, sections, likeness=0.75))
+    # A bot's own `[strategy]` or `[job]` is none of ours misspelt.
+    alike = [name for name in sections if name not in _NAMED]
+    return section in sections or bool(did_you_mean(section, alike, likeness=0.75))
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -269,17 +277,23 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 
 def _from_file(path: Path, known: Mapping[str, Setting]) -> dict[str, Any]:
-    values = {}
-    for name, value in _flatten(_read_toml(path)):
+    tables = _read_toml(path)
+    values: dict[str, Any] = {
+        section: read(tables.pop(section), origin=str(path))
+        for section, read in _NAMED.items()
+        if section in tables
+    }
+    for name, value in _flatten(tables):
         if name not in known:
-            advice = did_you_mean(name, known) or _foreign(name, known)
+            section = name.partition(".")[0]
+            advice = did_you_mean(name, known) or did_you_mean(section, _NAMED, likeness=0.75)
+            advice = advice or _foreign(section, known)
             raise SettingsError(f"there is no setting {printable(name)!r} (in {path}){advice}")
-        values[name] = _checked(name, known[name], value, origin=str(path))
+        values[name] = checked(name, known[name], value, origin=str(path))
     return values
 
 
-def _foreign(name: str, known: Mapping[str, Setting]) -> str:
-    section = name.partition(".")[0]
+def _foreign(section: str, known: Mapping[str, Setting]) -> str:
     if any(path.startswith(f"{section}.") for path in known):
         return ""
     return "; if the file is not marketd's, name marketd's own with --config"
@@ -299,12 +313,18 @@ def _from_environ(environ: Mapping[str, str], known: Mapping[str, Setting]) -> d
     for variable in sorted(environ):
         if not variable.startswith(ENV_PREFIX):
             continue
+        section = variable.removeprefix(ENV_PREFIX).partition("__")[0].lower()
+        if section in _NAMED:
+            raise SettingsError(
+                f"{printable(variable)} cannot be set: {section} live in the settings file, as "
+                f"tables {section}.NAME"
+            )
         if variable not in names:
             advice = did_you_mean(variable, names)
             raise SettingsError(f"there is no setting for {printable(variable)}{advice}")
         path = names[variable]
         value = _from_text(known[path], environ[variable])
-        values[path] = _checked(path, known[path], value, origin=variable)
+        values[path] = checked(path, known[path], value, origin=variable)
     return values
 
 
@@ -317,60 +337,6 @@ def _from_text(setting: Setting, text: str) -> Any:
         return setting.kind(text) if setting.kind in (int, float) else text
     except ValueError:
         return text
-
-
-_WANTED = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
-
-
-def _checked(name: str, setting: Setting, value: Any, *, origin: str) -> Any:
-    """Return `value` if it is one the setting can have."""
-    if setting.kind is float and type(value) is int and abs(value) <= 2**53:
-        value = float(value)
-    wanted = _wanted(setting, value)
-    if wanted:
-        shown = printable(repr(value), 80)
-        raise SettingsError(f"{name} must be {wanted}, was {shown} (from {origin})")
-    return value
-
-
-def _wanted(setting: Setting, value: Any) -> str:
-    """Return what the setting wants if `value` is not that; empty text if it is."""
-    if typing.get_origin(setting.kind) is Literal:
-        choices = typing.get_args(setting.kind)
-        return "" if value in choices else " or ".join(repr(choice) for choice in choices)
-    # The exact type: to Python True is a number, to a reader of the file it is not.
-    if type(value) is not setting.kind or (isinstance(value, float) and not math.isfinite(value)):
-        return _WANTED[setting.kind]
-    return _broken_rule(setting.rule, value)
-
-
-def _broken_rule(rule: Rule | None, value: Any) -> str:
-    wanted = ""
-    match rule:
-        case Bounds(least, most) if not least <= value <= most:
-            wanted = f"at least {least}" if value < least else f"at most {most}"
-        case OffOr(least, most) if value and not least <= value <= most:
-            wanted = f"0 for off, or {least} to {most}"
-        case Url(schemes, optional) if not ((optional and not value) or _is_url(value, schemes)):
-            starts = " or ".join(f"{scheme}://" for scheme in schemes)
-            wanted = f"a URL that begins with {starts}"
-            wanted += ", or nothing" if optional else ""
-        case FileName() if value in ("", ".", "..") or set(value) & set("/\\\0"):
-            wanted = "a plain file name"
-        case None if isinstance(value, str) and "\0" in value:
-            wanted = "a path"
-    return wanted
-
-
-def _is_url(text: str, schemes: tuple[str, ...]) -> bool:
-    from urllib.parse import urlsplit  # noqa: PLC0415 - as above
-
-    try:
-        url = urlsplit(text)
-        # Reading the port is what checks it.
-        return url.scheme in schemes and bool(url.hostname) and url.port != 0 and text.isprintable()
-    except ValueError:
-        return False
 
 
 def _build(struct: type[StructT], values: Mapping[str, Any], prefix: str = "") -> StructT:

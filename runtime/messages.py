@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from actors.job_messages import JOB_METHODS, AddJob, RemoveJob, RunJob
 from actors.key_messages import (
     KEY_METHODS,
     AccountRequest,
@@ -21,6 +22,7 @@ from actors.key_messages import (
 from actors.key_reports import VaultStatus
 from actors.messages import METHODS as MARKET_METHODS
 from actors.messages import Subscribe, Unsubscribe
+from actors.preload_messages import PRELOAD_METHODS, ReleaseNeed
 from actors.reports import Health
 from actors.vault_messages import (
     ChangeUnlock,
@@ -306,6 +308,7 @@ SENT_ONCE = (
     ResumeActor,
     RestartActor,
     Unsubscribe,
+    ReleaseNeed,
     CreateVault,
     UnlockVault,
     LockVault,
@@ -321,6 +324,9 @@ SENT_ONCE = (
     PlaceOrder,
     CancelOrder,
     AccountRequest,
+    AddJob,
+    RemoveJob,
+    RunJob,
 )
 
 # Method name on the socket for every request there is.
@@ -332,6 +338,8 @@ METHODS: dict[str, type[Request[Any]]] = {
     "status": GetStatus,
     **OPERATIONS,
     **KEY_METHODS,
+    **PRELOAD_METHODS,
+    **JOB_METHODS,
     "stop": Stop,
     "check": Check,
     "rpc.discover": Discover,
@@ -344,5 +352,7 @@ MASKED: frozenset[type[Request[Any]]] = frozenset(
         GetStatus,
         *OPERATIONS.values(),
         *(kind for name, kind in KEY_METHODS.items() if name.startswith("keys.")),
+        *JOB_METHODS.values(),
+        *PRELOAD_METHODS.values(),
     }
 )

@@ -9,13 +9,15 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-from runtime import render_keys, render_market, render_runtime
+from runtime import render_jobs, render_keys, render_market, render_preload, render_runtime
 from runtime.render import Result, draw, screen
 
 _RENDERERS: dict[str, Callable[[Result], Iterable[Any]]] = {
     **render_market.RENDERERS,
     **render_runtime.RENDERERS,
     **render_keys.RENDERERS,
+    **render_jobs.RENDERERS,
+    **render_preload.RENDERERS,
 }
 
 

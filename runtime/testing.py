@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -26,6 +27,8 @@ from runtime.core.ref import ActorRef
 from runtime.core.registry import Registry
 from runtime.core.supervisor import Supervisor
 from runtime.core.tree import open_tree
+from runtime.need_settings import StrategyNeed
+from runtime.preload_settings import PreloadSettings
 
 if TYPE_CHECKING:
     from actors.sandbox.exchange import SandboxExchange
@@ -90,6 +93,8 @@ async def open_rehearsal(
     open_store: OpenStore | None = None,
     streams: bool = False,
     frames_every_s: float = 0.0,
+    preload: PreloadSettings = PreloadSettings(enabled=False),  # noqa: B008 - frozen
+    strategies: Mapping[str, tuple[StrategyNeed, ...]] = MappingProxyType({}),
     **cache: Any,
 ) -> AsyncIterator[Application]:
     """Run a whole runtime against a sandbox exchange in this process: no socket, no thread.
@@ -104,6 +109,9 @@ async def open_rehearsal(
       open_store: In place of a store in memory.
       streams: Whether its live streams are used.
       frames_every_s: How long frames of streams are gathered before they arrive, in seconds.
+      preload: What is fetched before it is asked for; nothing, if not given, so that requests can
+        be counted.
+      strategies: What strategies need, as the settings declare it.
       cache: Settings of the section `cache` that differ from the defaults.
     """
     from actors.exchanges.http import open_http_sender  # noqa: PLC0415 - only for rehearsals
@@ -121,6 +129,8 @@ async def open_rehearsal(
         exchanges=ExchangesSettings(upbit=UpbitSettings(streams=streams)),
         store=StoreSettings(kind="memory"),
         cache=CacheSettings(**cache),
+        preload=preload,
+        strategies=dict(strategies),
     )
     async with open_application(
         settings,

@@ -23,6 +23,7 @@ from actors.timeframes import Timeframe
 from runtime.application import Application
 from runtime.client.embedded import EmbeddedClient
 from runtime.core.clock import Clock
+from runtime.preload_settings import PreloadSettings
 from runtime.testing import NEW_YEAR_MS, open_rehearsal
 
 T = TypeVar("T")
@@ -136,6 +137,7 @@ async def rehearse(
     frames_every_s: float = 0.0,
     maintenance: tuple[tuple[int, int], ...] = (),
     stream_faults: StreamFaults | None = None,
+    preload: PreloadSettings = PreloadSettings(enabled=False),  # noqa: B008 - frozen
     **cache: float,
 ) -> AsyncIterator[Rehearsal]:
     """Run a runtime against `markets`, as `open_rehearsal` does, from `start_ms` on."""
@@ -158,6 +160,8 @@ async def rehearse(
         open_store=open_store,
         streams=streams,
         frames_every_s=frames_every_s,
+        preload=preload,
+        strategies={},
         **cache,
     ) as application:
         yield Rehearsal(application, exchange)

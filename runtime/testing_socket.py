@@ -46,8 +46,10 @@ from runtime.core.ref import ActorRef
 from runtime.messages import ActorStatus, ExchangeStatus, GetStatus, Status, Stop, Stopping
 from runtime.subscribers import Opener
 from runtime.testing import NEW_YEAR_MS, open_actor
+from runtime.testing_job_samples import sample_job_answer
 from runtime.testing_key_samples import sample_key_answer
 from runtime.testing_operations import sample_operation
+from runtime.testing_preload_samples import sample_preload_answer
 from runtime.testing_updates import sample_report
 from runtime.transport_trio import Listener, LocalListener
 
@@ -163,6 +165,8 @@ async def sample_answer(request: Request[Any]) -> object:  # noqa: C901, PLR0911
         case _:
             told = sample_report(request)
             told = sample_key_answer(request) if told is None else told
+            told = sample_preload_answer(request) if told is None else told
+            told = sample_job_answer(request) if told is None else told
             return sample_operation(request) if told is None else told
 
 

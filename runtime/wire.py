@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from actors.account_values import AccountAnswer, ApiKey, Balance, Order, OrderChance
+from actors.job_messages import JOB_METHODS
+from actors.job_reports import JobPlan, JobReport, JobRun, JobStarted
 from actors.key_messages import KEY_METHODS
 from actors.key_reports import (
     Account,
@@ -41,6 +43,8 @@ from actors.messages import (
     Subscribe,
     Unsubscribe,
 )
+from actors.preload_messages import PRELOAD_METHODS
+from actors.preload_reports import Explanation, NeedReport, PreloadReport, Released
 from actors.quotes import MarketInfo, OrderBook, Source, Ticker, Trades
 from actors.reports import CacheReport, GapReport, GroupLimits, StreamReport
 from actors.series import Market, Series
@@ -145,7 +149,7 @@ class CandlesPacked(CandlesHead, frozen=True, kw_only=True):
     filled: bool = False
 
 
-# The same as below, by method, of keys and accounts.
+# The same as below, by method, of keys, accounts, jobs and preloading.
 _BY_METHOD: dict[str, tuple[Any, str]] = {
     "keys.status": (VaultStatus, ""),
     "keys.create": (VaultStatus, ""),
@@ -172,8 +176,20 @@ _BY_METHOD: dict[str, tuple[Any, str]] = {
     "account.cancel": (Order, ""),
     "account.keys": (tuple[ApiKey, ...], "keys"),
     "account.request": (AccountAnswer, ""),
+    "jobs": (tuple[JobReport, ...], "jobs"),
+    "jobs.add": (JobPlan, ""),
+    "jobs.remove": (JobReport, ""),
+    "jobs.run": (JobStarted, ""),
+    "jobs.runs": (tuple[JobRun, ...], "runs"),
+    "need": (NeedReport, ""),
+    "need.ready": (NeedReport, ""),
+    "needs": (tuple[NeedReport, ...], "needs"),
+    "need.release": (Released, ""),
+    "preload": (tuple[PreloadReport, ...], "preload"),
+    "preload.explain": (Explanation, ""),
 }
-_KEY_RESULTS = {kind: _BY_METHOD[name] for name, kind in KEY_METHODS.items()}
+_OTHER_METHODS = KEY_METHODS | JOB_METHODS | PRELOAD_METHODS
+_OTHER_RESULTS = {kind: _BY_METHOD[name] for name, kind in _OTHER_METHODS.items()}
 
 # What each request is answered with, and the name under which a list stands in its object.
 RESULTS: dict[type[Request[Any]], tuple[Any, str]] = {
@@ -200,7 +216,7 @@ RESULTS: dict[type[Request[Any]], tuple[Any, str]] = {
     SuspendActor: (ActorState, ""),
     ResumeActor: (ActorState, ""),
     RestartActor: (ActorState, ""),
-    **_KEY_RESULTS,
+    **_OTHER_RESULTS,
     Stop: (Stopping, ""),
     Check: (Checked, ""),
     Discover: (dict[str, Any], ""),

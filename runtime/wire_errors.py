@@ -28,6 +28,7 @@ _CODES: dict[type[Exception], int] = {
     domain.UnknownTimeframe: INVALID_PARAMS,
     domain.UnknownGroup: INVALID_PARAMS,
     domain.UnknownKey: INVALID_PARAMS,
+    domain.UnknownNeed: INVALID_PARAMS,
     # Well formed, and still not there: a matter between the caller and the exchange.
     domain.UnknownMarket: -32001,
     domain.MarketDataError: -32002,

@@ -7,12 +7,14 @@
     │   ├── limiter    RateLimiterActor
     │   ├── cache      CacheActor, whose gate asks the limiter
     │   ├── feed       FeedActor, whose gate asks it too: the live streams, if they are switched on
+    │   ├── preloader  PreloaderActor: asks the cache before bots do, if it is to
     │   └── account    AccountActor, whose gate asks it too and the keys: if there are to be any
+    ├── scheduler   SchedulerActor: collects candles at set times
     └── control     ControlActor: the local socket, if there is one
 
 The keys come first: nobody else starts them, and accounts need them. The store is next because the
-caches write to it while they stop. In a branch what is later
-rests on what is earlier: a new limiter means new loads. The socket comes last, so that nobody is
+caches write to it while they stop. In a branch what is later rests on what is earlier: a new
+limiter means new loads. The scheduler asks the caches. The socket comes last, so that nobody is
 let in before there is somebody to ask, and nobody is asked any more when the rest stops.
 """
 
@@ -22,12 +24,13 @@ import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from actors.account import AccountActor
 from actors.account_router import AccountRouter
 from actors.cache import CacheActor
-from actors.cache_tables import CachePolicy, CacheTables, LoadPolicy
+from actors.cache_tables import CacheTables
 from actors.doors import ExchangeDoor
 from actors.exchanges.accounts import AccountAdapter
 from actors.exchanges.base import ExchangeAdapter
@@ -44,20 +47,21 @@ from actors.exchanges.upbit.adapter import UpbitAdapter
 from actors.exchanges.upbit.refusals import named_wait_s
 from actors.exchanges.websocket import open_websocket
 from actors.feed import FeedActor
-from actors.feed_tables import FeedPolicy, FeedTables
+from actors.feed_tables import FeedTables
+from actors.keeper import BlobKeeper, MemoryKeeper
 from actors.key_reports import OpenedAccount
 from actors.limit_file import LimitKeeper
 from actors.limit_tables import LimitTables
 from actors.live_reader import LiveReader
+from actors.preload_router import PreloadRouter
 from actors.rate_limiter import RateLimiterActor
 from actors.router import MarketRouter
+from actors.scheduling.router import JobRouter
 from actors.series import Series
 from actors.store import StoreActor
-from actors.stores.base import CandleStore, OpenStore
-from actors.stores.memory import MemoryStore
-from actors.stores.sqlite import open_sqlite_store
+from actors.stores.base import OpenStore
 from actors.wants import Wants
-from runtime.config import CacheSettings, FeedSettings, Settings, UpbitSettings
+from runtime.config import Settings, UpbitSettings
 from runtime.core.actor import Actor
 from runtime.core.child import ChildSpec
 from runtime.core.clock import Clock
@@ -66,8 +70,12 @@ from runtime.core.ref import ActorRef
 from runtime.core.registry import Registry
 from runtime.core.supervisor import Strategy, Supervisor
 from runtime.core.table import Table
+from runtime.job_wiring import SCHEDULER, scheduler_child
 from runtime.key_wiring import KeyParts, host_of, key_actor
 from runtime.origin import stream_url
+from runtime.policies import cache_policy, feed_policy
+from runtime.preload_wiring import PreloadParts, preload_parts, preloader
+from runtime.store_wiring import store_opener
 
 # Permits, releases and requests of many bots at once; each takes the actor some microseconds.
 _MAILBOX = MailboxSpec(capacity=4_096)
@@ -91,6 +99,8 @@ _LIMITER_HANG_S = 5.0
 _CACHE_HANG_S = 10.0
 # The feed only tells how its streams are; they are read in a task of their own.
 _FEED_HANG_S = 10.0
+# The preloader only takes requests over, too.
+_PRELOADER_HANG_S = 10.0
 # Keys and accounts only take requests over.
 _KEYS_HANG_S = 5.0
 
@@ -105,6 +115,8 @@ class Wired:
       root: The top supervisor.
       router: Answers questions about markets once the tree runs.
       accounts: Answers questions about keys and accounts.
+      jobs: Answers questions about scheduled jobs.
+      preload: Answers questions about needs and preloading.
       registry: The names of the tree's actors.
       critical: Names of the actors without which nobody is served. Whether they still do their
         work is asked with `GetHealth`; any answer to it will do.
@@ -113,6 +125,8 @@ class Wired:
     root: Supervisor
     router: MarketRouter
     accounts: AccountRouter
+    jobs: JobRouter
+    preload: PreloadRouter
     registry: Registry
     critical: tuple[str, ...]
 
@@ -128,6 +142,7 @@ def wire(
     open_store: OpenStore | None = None,
     keepers: Mapping[str, LimitKeeper] | None = None,
     keys: KeyParts | None = None,
+    job_keeper: BlobKeeper | None = None,
     control: Callable[[MarketRouter], Actor] | None = None,
 ) -> Wired:
     """Return the tree that `settings` describe.
@@ -142,13 +157,14 @@ def wire(
       open_store: In place of the database that the settings name: for the same.
       keepers: What keeps the spent limits of an exchange for the next process.
       keys: How keys are kept and unlocked; None if there are none.
+      job_keeper: What keeps jobs and their records for the next process; None for nothing.
       control: Makes the actor that serves the local socket; None for no socket.
     """
     registry = Registry()
     store = registry.ref("store")
     doors: list[ExchangeDoor] = []
     accounts: dict[str, ActorRef] = {}
-    opener = open_store or _store(settings, state_dir, clock)
+    opener = open_store or store_opener(settings, state_dir, clock)
     children = [
         ChildSpec("store", lambda: StoreActor(opener), mailbox=_MAILBOX, hang_s=_STORE_HANG_S)
     ]
@@ -172,6 +188,7 @@ def wire(
             # Its own, so that its use does not change what the tree does.
             random.Random(rng.random()),  # noqa: S311 - spreads waits, guards nothing
             accounts=_accounts(upbit, keys),
+            preload=preload_parts(settings, state_dir, adapter.name),
         )
         doors.append(branch.door)
         critical += [branch.door.limiter.name, branch.door.cache.name]
@@ -179,11 +196,15 @@ def wire(
         if keys is not None:
             accounts[adapter.name] = registry.ref(f"{adapter.name}.account")
     router = MarketRouter(doors, store=store, clock=clock)
+    caches = {door.name: door.cache for door in doors}
+    children.append(scheduler_child(settings, caches, job_keeper or MemoryKeeper()))
     if control is not None:
         # No limit and not critical: bots reach it by the socket, nobody by its mailbox.
         children.append(ChildSpec(CONTROL, lambda: control(router)))
     at = AccountRouter(None if keys is None else registry.ref("keys"), accounts, clock)
-    return Wired(Supervisor(children), router, at, registry, tuple(critical))
+    jobs = JobRouter(registry.ref(SCHEDULER))
+    ahead = PreloadRouter(doors)
+    return Wired(Supervisor(children), router, at, jobs, ahead, registry, tuple(critical))
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,8 +237,11 @@ class _Branch:
         rng: random.Random,
         *,
         accounts: _Accounts | None,
+        preload: PreloadParts | None,
     ) -> None:
         self._accounts = accounts
+        self._preload = preload
+        self._settings = settings
         self._keys = registry.ref("keys")
         self._keeper = keeper
         self._rng = rng
@@ -230,7 +254,7 @@ class _Branch:
         self._store = registry.ref("store")
         self._limit_tables = LimitTables(adapter.name)
         self._feed_tables = FeedTables(adapter.name)
-        self._feed_policy = _feed_policy(settings.feed)
+        self._feed_policy = feed_policy(settings.feed)
         name, feed, live = adapter.name, None, None
         self._wants = Wants()
         if open_stream is not None and adapter.stream is not None:
@@ -249,12 +273,14 @@ class _Branch:
             limiter=registry.ref(f"{name}.limiter"),
             tables=CacheTables(name),
             exchange_clock=ExchangeClock(clock),
-            policy=_policy(settings.cache),
+            policy=cache_policy(settings.cache),
             raw=adapter.raw,
             feed=feed,
             feed_tables=None if feed is None else self._feed_tables,
             wants=None if feed is None else self._wants,
             live=live,
+            preloader=None if preload is None else registry.ref(f"{name}.preloader"),
+            uses=None if preload is None else preload.uses,
         )
 
     def supervisor(self) -> Supervisor:
@@ -264,6 +290,10 @@ class _Branch:
         ]
         if self.door.feed is not None:
             children.append(ChildSpec("feed", self._feed, hang_s=_FEED_HANG_S))
+        if self._preload is not None:
+            children.append(
+                ChildSpec("preloader", self._preloader, mailbox=_MAILBOX, hang_s=_PRELOADER_HANG_S)
+            )
         if self._accounts is not None:
             children.append(
                 ChildSpec("account", self._account, mailbox=_MAILBOX, hang_s=_KEYS_HANG_S)
@@ -301,6 +331,11 @@ class _Branch:
             wants=self._wants,
             policy=self._feed_policy,
         )
+
+    def _preloader(self) -> Actor:
+        assert self._preload is not None, "wired only where there is preloading"
+        spare = partial(self._spare, "candle")
+        return preloader(self._settings, self._preload, self.door, self._adapter, spare)
 
     def _account(self) -> Actor:
         assert self._accounts is not None, "wired only where there are keys"
@@ -359,35 +394,3 @@ def _websocket(settings: UpbitSettings) -> OpenStream:
     # The limiter takes a permit for lost that is out for long.
     timeout_s = min(settings.timeout_s, _CONNECT_S_MAX)
     return lambda: open_websocket(url, timeout_s=timeout_s, read_wait_s=named_wait_s)
-
-
-def _store(settings: Settings, state_dir: Path, clock: Clock) -> OpenStore:
-    @asynccontextmanager
-    async def open_memory() -> AsyncIterator[CandleStore]:
-        yield MemoryStore(clock=clock)
-
-    @asynccontextmanager
-    async def open_sqlite() -> AsyncIterator[CandleStore]:
-        async with open_sqlite_store(state_dir / settings.store.file, clock=clock) as store:
-            yield store
-
-    return open_memory if settings.store.kind == "memory" else open_sqlite
-
-
-def _policy(settings: CacheSettings) -> CachePolicy:
-    return CachePolicy(
-        load=LoadPolicy(
-            settle_s=settings.settle_s,
-            gather_s=settings.gather_s,
-            rows_max=settings.candles_per_series,
-        ),
-        memory_bytes_max=settings.memory_mb * 1_000_000,
-        max_age_s=settings.max_age_s,
-        quote_max_age_s=settings.quote_max_age_s,
-    )
-
-
-def _feed_policy(settings: FeedSettings) -> FeedPolicy:
-    return FeedPolicy(
-        silent_s=settings.silent_s, dead_s=settings.dead_s, rotate_s=settings.rotate_s
-    )

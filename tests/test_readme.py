@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from actors.preloading.indicators import indicator, need_of
 from runtime.cli import _parser
 from runtime.testing_processes import clean_environ, start_daemon, start_sandbox
 
@@ -30,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.mark.real_time
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "code", BLOCKS, ids=["blocking", "trio", "embedded", "subscribed", "account"]
+    "code", BLOCKS, ids=["blocking", "trio", "embedded", "subscribed", "needs", "account"]
 )
 def test_every_example_runs(code: str, folder: Path, tmp_path: Path) -> None:
     """As somebody would paste it, with the runtime of line one running."""
@@ -67,3 +68,11 @@ def test_the_table_of_commands_is_the_command_line_s() -> None:
         if isinstance(action, argparse._SubParsersAction):
             choices |= set(action.choices)
     assert told == choices
+
+
+def test_figures_of_needs_are_those_that_are_fetched() -> None:
+    """Whoever plans with them gets them."""
+    found = re.search(r"`(ATR\(20\))` takes (\d+) candles .* here to (\d+)\.", README, re.DOTALL)
+    assert found is not None
+    widest = indicator(found[1])
+    assert (widest.candles, need_of([widest]).candles) == (int(found[2]), int(found[3]))

@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from actors.key_messages import OpenAccount
 from actors.messages import GetCache, GetGaps, GetLimits, GetStreams
+from actors.preload_messages import ExplainPreload, GetNeeds, GetPreload
+from actors.preload_reports import NeedReport, PreloadReport
 from actors.quotes import MarketInfo, OrderBook, Ticker, Trades
 from actors.reports import CacheReport, GapReport, GroupLimits, StreamReport
 from actors.updates import MarketUpdate
 from runtime.client.account_blocking import SyncAccountClient
+from runtime.client.jobs_blocking import SyncJobsClient
 from runtime.client.keys_blocking import SyncKeysClient
+from runtime.client.need_blocking import SyncNeed
+from runtime.client.need_requests import What, declare_request
 from runtime.client.requests import (
     TIMEOUT_S,
     Keep,
@@ -91,6 +96,53 @@ class SyncClient(ABC):
     def keys(self) -> SyncKeysClient:
         """Return what can be done with keys."""
         return SyncKeysClient(self.ask)
+
+    @property
+    def jobs(self) -> SyncJobsClient:
+        """Return what can be done with scheduled jobs."""
+        return SyncJobsClient(self.ask)
+
+    def need(
+        self,
+        what: What = (),
+        *,
+        market: str | None = None,
+        timeframe: str | None = None,
+        history: int | str | None = None,
+        strategy: str = "default",
+        timeout_s: float = TIMEOUT_S,
+    ) -> SyncNeed:
+        """Declare what a strategy uses, so that it is at hand before it asks.
+
+        Args:
+          what: The indicators that it computes: `[ATR(20), RSI(14)]` of `runtime.indicators`, or
+            `["ATR(20)"]`. The runtime knows how many candles each takes to be exact. Or a
+            `Series`, in place of market and timeframe.
+          market: As the exchange writes it.
+          timeframe: As in `candles`.
+          history: How many candles it uses besides, or a length of time such as `90d`.
+          strategy: Its name; what it declared before of the same series is replaced.
+          timeout_s: How long to wait for the answer, in seconds; not for the candles.
+        """
+        request = declare_request(
+            what, market=market, timeframe=timeframe, history=history, strategy=strategy
+        )
+        return SyncNeed(self.ask, request, self.ask(request, timeout_s))
+
+    def needs(self, strategy: str = "", *, timeout_s: float = TIMEOUT_S) -> tuple[NeedReport, ...]:
+        """Return every need, of one strategy if given, and how far it is there."""
+        return self.ask(GetNeeds(strategy=strategy), timeout_s)
+
+    def preload(self, *, timeout_s: float = TIMEOUT_S) -> tuple[PreloadReport, ...]:
+        """Return what is fetched before anybody asks, and how good that has been."""
+        return self.ask(GetPreload(), timeout_s)
+
+    def explain_preload(
+        self, market: str = "", timeframe: str = "", *, timeout_s: float = TIMEOUT_S
+    ) -> tuple[str, ...]:
+        """Return the same in sentences, of one market and timeframe if given."""
+        request = ExplainPreload(market=market, timeframe=timeframe)
+        return (self.ask(request, timeout_s)).sentences
 
     def candles(
         self,

@@ -47,6 +47,7 @@ from runtime.wire_errors import RemoteError, WireError
 METHODS = [
     *("candles", "ticker", "tickers", "orderbook", "trades"),
     *("markets", "limits", "cache", "streams", "gaps", "raw", "status", "stop"),
+    *("needs", "preload", "explain_preload"),
     *OPERATIONS,
 ]
 

@@ -148,7 +148,7 @@ def test_service_manager_hears_ready_alive_and_stopping(
     with daemon(tmp_path, notify=tmp_path / "notify") as running:
         assert notified.recv(1_000) == b"READY=1\nSTATUS=ready on the exchange"
         heard = {notified.recv(1_000) for _ in range(5)}
-        assert heard == {b"WATCHDOG=1", b"STATUS=ready, 7 actors"}
+        assert heard == {b"WATCHDOG=1", b"STATUS=ready, 9 actors"}
         assert running.end() == 0
         while (last := notified.recv(1_000)) == b"WATCHDOG=1":
             pass

@@ -18,7 +18,9 @@ from runtime.client.answers import Answer, AnswerParser, encode_call
 from runtime.core import errors as core
 from runtime.messages import METHODS, OPERATIONS, Checked
 from runtime.protocol import Call, encode_error, encode_result, parse_line
+from runtime.testing_job_samples import JOB_SAMPLES
 from runtime.testing_key_samples import KEY_SAMPLES
+from runtime.testing_preload_samples import PRELOAD_SAMPLES
 from runtime.testing_socket import sample_answer, sample_candles, sample_ticker
 from runtime.wire import ROWS_PER_PIECE, result_from_wire
 from runtime.wire_errors import (
@@ -42,6 +44,8 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "unsubscribe": {"subscription": 7},
     **{name: {"name": "upbit.cache"} for name in OPERATIONS if name != "tree"},
     **KEY_SAMPLES,
+    **JOB_SAMPLES,
+    **PRELOAD_SAMPLES,
 }
 
 

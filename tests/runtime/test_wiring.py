@@ -73,7 +73,9 @@ async def test_the_tree_has_these_names_in_this_order(tmp_path: Path, clock: Tri
             "upbit.limiter",
             "upbit.cache",
             "upbit.feed",
+            "upbit.preloader",
             "upbit.account",
+            "scheduler",
         ]
         registry = application.wired.registry
         for name in ("store", "upbit.limiter", "upbit.cache"):
@@ -101,7 +103,7 @@ async def test_an_exchange_that_is_switched_off_starts_no_child(
 ) -> None:
     """Rather than one full of conditions; and who asks for it is told so."""
     async with opened(tmp_path, clock, enabled=False) as application:
-        assert await names(application) == ["keys", "store"]
+        assert await names(application) == ["keys", "store", "scheduler"]
         assert (await application.status()).exchanges == ()
         with pytest.raises(InvalidRequest, match="no exchange called 'upbit' is configured"):
             await application.market.candles("KRW-BTC", "1m")

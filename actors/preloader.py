@@ -1,0 +1,354 @@
+"""`PreloaderActor`: has the data at hand before the bot asks.
+
+    MarketRouter --Uses--> PreloaderActor --LoadCandles--> CacheActor --> limiter, exchange
+    bots --DeclareNeed, …--> PreloaderActor                    |
+                               |                               +--> table, store
+                               +--SizeSeries, ForecastSlots--> CacheActor, RateLimiterActor
+
+It has no way of its own to the exchange: it asks the CacheActor like any bot, with a lower
+priority, and spends only what the limiter has left. What it gets it throws away: it is in memory
+then. Declared needs are fetched and kept (`need_desk`, `keeping`); habits are learnt from what bots
+ask, and acted on where that is worth it (`ahead`); and how deep each series is asked says how much
+of it stays in memory (`sizing`).
+
+The needs outlive it, in the `NeedBook` that the tree holds; needs and habits outlive the process,
+with their keepers. Lost when it dies: fetches under way, the figures, and a minute of learning.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import trio
+
+from actors.cache_tables import SERIES_BYTES, CacheTables, candles_key
+from actors.errors import InvalidRequest, MarketDataError
+from actors.exchanges.clock import ExchangeClock
+from actors.keeper import BlobKeeper
+from actors.preload_messages import (
+    AwaitNeed,
+    DeclareNeed,
+    ExplainPreload,
+    GetNeeds,
+    GetPreload,
+    ReleaseNeed,
+    SizeSeries,
+)
+from actors.preload_reports import PreloadReport
+from actors.preloading.ahead import Ahead, AheadParts, open_habits
+from actors.preloading.keeping import FETCHES_MAX, KeepParts
+from actors.preloading.need_desk import NeedDesk
+from actors.preloading.needs import NeedBook
+from actors.preloading.policy import PreloadPolicy
+from actors.preloading.preload_words import explain
+from actors.preloading.sizing import Sizing
+from actors.preloading.uses import SERIES_MAX, SeriesKey, Use, Uses
+from actors.series import Series
+from runtime.core.actor import Actor
+from runtime.core.errors import ActorError
+from runtime.core.mailbox import Reply
+from runtime.core.message import Request
+from runtime.core.ref import ActorRef
+
+_log = logging.getLogger("marketd.preloader")
+
+# How often memory is shared out anew, and needs that ended are dropped, in seconds; sooner, but not
+# more often than the second, where somebody asked deeper than memory goes.
+_TIDY_S, _SIZE_S_MIN = 60.0, 1.0
+# How often habits are written down, in seconds.
+_SAVE_S = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class PreloadWorld:
+    """What a PreloaderActor needs of its exchange.
+
+    Attributes:
+      exchange: The exchange.
+      cache: Its CacheActor.
+      limiter: Its RateLimiterActor.
+      tables: What the CacheActor publishes.
+      exchange_clock: What is known of the exchange's clock.
+      uses: What bots ask for.
+      hold: Wants the streams that keep a series up to date, for as long as a block runs.
+      heard_s: Returns when the stream of a series was last heard; None if it has none.
+      spare: Returns what part of the limit for candles is unused, 0 to 1.
+    """
+
+    exchange: str
+    cache: ActorRef
+    limiter: ActorRef
+    tables: CacheTables
+    exchange_clock: ExchangeClock
+    uses: Uses
+    hold: Callable[[Series], AbstractContextManager[None]]
+    heard_s: Callable[[Series], float | None]
+    spare: Callable[[], float]
+
+
+class PreloaderActor(Actor):
+    """Fetch what one exchange's bots need, or are likely to ask for.
+
+    Bounds: those of its parts. Nothing it does makes a bot wait: it asks with priorities that give
+    way, and each fetch has an end.
+
+    Args:
+      world: What it needs of its exchange.
+      policy: How it is done.
+      book: The needs; they outlive it.
+      configured: Needs of the configuration.
+      need_keeper: Keeps declared needs from one process to the next; None for not at all.
+      habit_keeper: The same of habits.
+    """
+
+    def __init__(
+        self,
+        world: PreloadWorld,
+        policy: PreloadPolicy,
+        *,
+        book: NeedBook,
+        configured: Sequence[DeclareNeed] = (),
+        need_keeper: BlobKeeper | None = None,
+        habit_keeper: BlobKeeper | None = None,
+    ) -> None:
+        self._world = world
+        self._policy = policy
+        self._book = book
+        self._configured = tuple(configured)
+        self._need_keeper = need_keeper
+        self._habit_keeper = habit_keeper
+        self._sizing = Sizing()
+        self._rows: dict[SeriesKey, int] = {}
+        # When each series was last asked for, the latest last.
+        self._used_s: dict[SeriesKey, float] = {}
+        self._needs_changed, self._deeper = trio.Event(), trio.Event()
+
+    async def on_start(self) -> None:
+        """Take up the needs, and begin to listen."""
+        context, world = self.context, self._world
+        parts = KeepParts(
+            cache=world.cache,
+            tables=world.tables,
+            clock=context.clock,
+            exchange_clock=world.exchange_clock,
+            rng=context.rng,
+            settle_s=self._policy.settle_s,
+            turns=trio.CapacityLimiter(FETCHES_MAX),
+            page=self._policy.page,
+            hold=world.hold,
+            heard_s=world.heard_s,
+            rows=self._rows_of,
+            used_s=self._last_use_s,
+            changed=self._series_changed,
+        )
+        self._ahead = Ahead(
+            open_habits(self._habit_keeper, world.exchange),
+            AheadParts(
+                cache=world.cache,
+                tables=world.tables,
+                clock=context.clock,
+                exchange_clock=world.exchange_clock,
+                nursery=context.nursery,
+                policy=self._policy,
+                heard_s=world.heard_s,
+                spare=world.spare,
+            ),
+        )
+        self._desk = NeedDesk(
+            self._book,
+            parts,
+            self._policy,
+            limiter=world.limiter,
+            nursery=context.nursery,
+            changed=self._change_needs,
+        )
+        self._take_up()
+        self._size()
+        for task in (self._listen, self._tidy_in_time, self._save_needs_in_time):
+            context.nursery.start_soon(task)
+        if self._policy.learn:
+            context.nursery.start_soon(self._ahead.run)
+            context.nursery.start_soon(self._save_habits_in_time)
+
+    async def on_stop(self) -> None:
+        """Write down what was learnt and what is needed."""
+        await self._save_needs()
+        await self._save_habits()
+
+    async def handle_call(self, request: Request[Any]) -> object:
+        """Answer questions in tasks of their own: a forecast is asked of the limiter."""
+        match request:
+            case DeclareNeed():
+                self._later(self._desk.declare, request)
+            case AwaitNeed():
+                self._desk.await_ready(request, self.context.take_reply())
+            case GetNeeds():
+                self._later(self._desk.find, request)
+            case ReleaseNeed():
+                return self._desk.release(request)
+            case GetPreload():
+                return (self._report(),)
+            case ExplainPreload():
+                self._later(self._explain, request)
+            case _:
+                return await super().handle_call(request)
+        return None
+
+    def statistics(self) -> PreloadReport:
+        """Return what is being fetched, and how good that has been."""
+        return self._report()
+
+    # -------------------------------------------------------------- answering
+
+    def _later(self, answer: Callable[[Any], Any], request: Request[Any]) -> None:
+        self.context.nursery.start_soon(self._answer, answer, request, self.context.take_reply())
+
+    async def _answer(self, answer: Callable[[Any], Any], request: Any, reply: Reply) -> None:
+        try:
+            value = await answer(request)
+        except (MarketDataError, ActorError) as error:
+            reply.fail(error)
+        else:
+            reply.send(value)
+
+    async def _explain(self, request: ExplainPreload) -> Any:
+        needs = await self._desk.find(GetNeeds(market=request.market, timeframe=request.timeframe))
+        return explain(
+            self._report(),
+            needs,
+            self._ahead.expected(market=request.market, timeframe=request.timeframe),
+            market=request.market,
+            timeframe=request.timeframe,
+        )
+
+    def _report(self) -> PreloadReport:
+        keepers = self._desk.keepers.values()
+        held = [known for _, known in self._world.tables.candles.items()]
+        return self._ahead.report(
+            PreloadReport(
+                exchange=self._world.exchange,
+                fetching=self._desk.fetching(),
+                needs=len(self._book),
+                ready=sum(
+                    each.state == "ready" for each in keepers for _ in self._book.of(each.series)
+                ),
+                spare=self._world.spare(),
+                memory_bytes=sum(known.nbytes + SERIES_BYTES for known in held),
+                memory_bytes_max=self._policy.memory_bytes_max,
+                deepest=max((known.closed_rows for known in held), default=0),
+            )
+        )
+
+    # -------------------------------------------------------------- listening
+
+    async def _listen(self) -> None:
+        """Take what bots ask, as they ask it."""
+        while True:
+            for use in await self._world.uses.take():
+                self._take(use)
+
+    def _take(self, use: Use) -> None:
+        self._used_s.pop(use.key, None)
+        self._used_s[use.key] = use.at_s
+        if len(self._used_s) > SERIES_MAX:
+            del self._used_s[next(iter(self._used_s))]
+        self._sizing.note(use.key, use.depth, use.at_s)
+        if use.depth > self._rows.get(use.key, self._policy.rows):
+            # Known soon rather than in a minute: the next one may come in a moment.
+            self._deeper.set()
+        if self._policy.learn:
+            self._ahead.note(use)
+
+    def _last_use_s(self, series: Series) -> float:
+        return self._used_s.get(candles_key(series), -math.inf)
+
+    # -------------------------------------------------------------- memory
+
+    def _rows_of(self, series: Series) -> int:
+        return self._rows.get(candles_key(series), self._policy.rows)
+
+    def _size(self) -> None:
+        """Share memory out, and tell the cache if that changes anything."""
+        needed = {candles_key(series): n for series, n in self._book.candles().items()}
+        rows = self._sizing.rows(
+            self.context.clock.now_s(),
+            usual=self._policy.rows,
+            bytes_max=self._policy.memory_bytes_max,
+            series_bytes=SERIES_BYTES,
+            needed=needed,
+        )
+        if rows != self._rows:
+            self._rows = rows
+            try:
+                self._world.cache.cast(SizeSeries(rows=rows))
+            except ActorError:
+                # Away or full: it is told again with the next change.
+                self._rows = {}
+
+    # -------------------------------------------------------------- in time
+
+    async def _tidy_in_time(self) -> None:
+        while True:
+            await trio.sleep(_SIZE_S_MIN)
+            with trio.move_on_after(_TIDY_S - _SIZE_S_MIN):
+                await self._deeper.wait()
+            self._deeper = trio.Event()
+            self._desk.drop_unused(self._used_ms)
+            self._size()
+
+    def _used_ms(self, series: Series) -> int | None:
+        used_s, clock = self._last_use_s(series), self.context.clock
+        if math.isinf(used_s):
+            return None
+        return clock.utc_ms() - round((clock.now_s() - used_s) * 1000)
+
+    def _series_changed(self, series: Series) -> None:
+        self._desk.series_changed(series)
+
+    def _change_needs(self) -> None:
+        self._size()
+        self._needs_changed.set()
+
+    async def _save_needs_in_time(self) -> None:
+        while True:
+            await self._needs_changed.wait()
+            self._needs_changed = trio.Event()
+            await self._save_needs()
+
+    async def _save_needs(self) -> None:
+        if self._need_keeper is not None:
+            await self._need_keeper.save(self._book.encode())
+
+    async def _save_habits_in_time(self) -> None:
+        while True:
+            await trio.sleep(_SAVE_S)
+            await self._save_habits()
+
+    async def _save_habits(self) -> None:
+        if self._habit_keeper is not None and self._policy.learn:
+            await self._habit_keeper.save(self._ahead.encode())
+
+    def _take_up(self) -> None:
+        """Take up the needs of the configuration, and those that were declared before."""
+        now_ms = self.context.clock.utc_ms()
+        for asked in self._configured:
+            self._desk.take_up(asked, now_ms=now_ms, kept=False)
+        if self._book.is_recalled:
+            return
+        self._book.is_recalled = True
+        data = None if self._need_keeper is None else self._need_keeper.load()
+        try:
+            kept = NeedBook.decode(data) if data is not None else ()
+        except ValueError as error:
+            _log.warning("%s: declared needs are lost: %s", self._world.exchange, error)
+            return
+        for each in kept:
+            try:
+                self._desk.take_up(each.asked, now_ms=each.declared_ms, kept=True)
+            except InvalidRequest as error:
+                _log.warning("%s: a declared need is dropped: %s", self._world.exchange, error)

@@ -1,0 +1,276 @@
+"""`SeriesKeeper`: has the candles that are needed of one series at hand, and keeps them there.
+
+Not an actor: one for each series that is needed, in the PreloaderActor's task group. It asks the
+CacheActor like any bot, with the priority of declared needs; what it gets is in memory and in the
+store, which is all it is asked for.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import trio
+
+from actors.cache_tables import CacheTables, candles_key
+from actors.candles import Candles
+from actors.coverage import BEGINNING_MS
+from actors.errors import InvalidRequest, MarketDataError
+from actors.exchanges.clock import ExchangeClock
+from actors.known import Known
+from actors.messages import GetCandles, Priority
+from actors.preload_messages import LoadCandles
+from actors.preload_reports import NeedState
+from actors.series import Series
+from runtime.core.clock import Clock
+from runtime.core.errors import ActorError
+from runtime.core.ref import ActorRef
+
+# So many series are fetched at once, each a page at a time. More would only stand in line, where
+# each has a time to wait; fewer would not fill the limit where answers take a second.
+FETCHES_MAX = 24
+# How long the fetching of one page may take at worst: a tenth of the limit, shared by all.
+_PAGE_S = 30.0
+_FETCH_S = 60.0
+# After a failure, in seconds: twice as long each time.
+_RETRY_S, _RETRY_S_MAX = 1.0, 60.0
+# After one that asking again will hardly cure.
+_HOPELESS_S = 900.0
+# How often it is looked whether memory still has it, at least and at most.
+_LOOK_S, _LOOK_S_MIN = 600.0, 60.0
+# Without a stream candles of this length and longer are refreshed after each of them, so that who
+# asks for closed ones finds them. Of shorter ones a page is fetched before what is lacking at the
+# new end is more than a page: then whoever asks waits for one page at most.
+_LONG_MS = 15 * 60_000
+# And only while it is used: so long after the last use, in candles, and at least in seconds.
+_USED_CANDLES, _USED_S = 20, 3_600.0
+# Spread over so long after the candle's end: all series of a timeframe end at once.
+_SPREAD_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class KeepParts:
+    """What the keepers of one exchange share.
+
+    Attributes:
+      cache: The CacheActor.
+      tables: What it publishes.
+      clock: Our clock.
+      exchange_clock: What is known of the exchange's.
+      rng: Spreads refreshes.
+      settle_s: How long after its end a candle may still change, in seconds.
+      turns: Lets so many fetch at once.
+      page: Candles in a page.
+      hold: Wants the streams that keep a series up to date, for as long as a block runs.
+      heard_s: Returns when the stream of a series was last heard; None if it has none.
+      rows: Returns how many candles of a series memory may keep.
+      used_s: Returns when a series was last asked for, on `Clock.now_s`; -inf if never.
+      changed: Told when a series became ready, or failed.
+    """
+
+    cache: ActorRef
+    tables: CacheTables
+    clock: Clock
+    exchange_clock: ExchangeClock
+    rng: random.Random
+    settle_s: float
+    turns: trio.CapacityLimiter
+    page: int
+    hold: Callable[[Series], AbstractContextManager[None]]
+    heard_s: Callable[[Series], float | None]
+    rows: Callable[[Series], int]
+    used_s: Callable[[Series], float]
+    changed: Callable[[Series], None]
+
+
+class SeriesKeeper:
+    """Keeps the newest so many candles of one series at hand.
+
+    Args:
+      series: Which.
+      candles: How many.
+      parts: What it shares with others.
+
+    Attributes:
+      series: Which series.
+      state: How far it is; see `NeedReport`.
+      whole: Whether all that is wanted exists.
+      problem: Why the last try failed; empty if it did not.
+      since_s: Since when it has been fetching or ready, on `Clock.now_s`.
+      took_s: How long it took to become ready the first time; None before.
+      scope: Ends it when cancelled.
+    """
+
+    def __init__(self, series: Series, candles: int, parts: KeepParts) -> None:
+        self.series = series
+        self.state: NeedState = "waiting"
+        self.whole = True
+        self.problem = ""
+        self.began_s = self.since_s = parts.clock.now_s()
+        self.took_s: float | None = None
+        self.scope = trio.CancelScope()
+        self._parts = parts
+        self._wanted = candles
+        self._has = 0
+        self._grown = trio.Event()
+
+    @property
+    def wanted(self) -> int:
+        """Return how many candles are wanted."""
+        return self._wanted
+
+    def want(self, candles: int) -> None:
+        """Change how many candles are wanted."""
+        if candles > self._wanted and not (self.state == "ready" and not self.whole):
+            self.state, self.took_s = "waiting", None
+            self.began_s = self._parts.clock.now_s()
+            self._grown.set()
+        self._wanted = candles
+
+    @property
+    def covered(self) -> int:
+        """Return how many of them are at hand: the newest, without a hole."""
+        known = self._known()
+        held = 0 if known is None else known.closed_rows
+        return min(self._wanted, max(held, self._has))
+
+    @property
+    def pages_left(self) -> int:
+        """Return how many pages have to be fetched yet, at most."""
+        if self.state == "ready":
+            return 0
+        covered = self.covered
+        # The newest page has a candle in progress, which is not counted.
+        lacking = self._wanted - covered if covered else self._wanted + 1
+        return max(1, -(-lacking // self._parts.page))
+
+    async def run(self) -> None:
+        """Fetch and keep until cancelled."""
+        # Held before the first page, so that the page and the stream meet.
+        with self.scope, self._parts.hold(self.series):
+            while True:
+                await self._fetch_all()
+                await self._stay()
+
+    # -------------------------------------------------------------- fetching
+
+    async def _fetch_all(self) -> None:
+        """Return when everything that is wanted, or that exists, is at hand."""
+        tries = 0
+        while True:
+            self._grown = trio.Event()
+            wanted = self._wanted
+            try:
+                answer = await self._fetch(wanted)
+            except (MarketDataError, ActorError) as error:
+                self._note("failing", str(error))
+                wait_s = min(_RETRY_S * 2.0 ** min(tries, 10), _RETRY_S_MAX)
+                if isinstance(error, InvalidRequest):
+                    # No such market, most likely: it may be listed one day.
+                    wait_s = _HOPELESS_S
+                tries += 1
+                await trio.sleep(wait_s * self._parts.rng.uniform(0.8, 1.2))
+                continue
+            self._has, self.whole = len(answer), len(answer) >= wanted
+            if wanted >= self._wanted or not self.whole:
+                break
+        if self.took_s is None:
+            self.took_s = self._parts.clock.now_s() - self.began_s
+        self._note("ready")
+
+    async def _fetch(self, wanted: int) -> Candles:
+        # In line it waits for others, which is no part of its own time.
+        async with self._parts.turns:
+            if self.state != "ready":
+                self._note("fetching", self.problem)
+            pages = -(-wanted // self._parts.page)
+            market, timeframe = candles_key(self.series)
+            ask = GetCandles(market=market, timeframe=timeframe, count=wanted, closed=True)
+            answer: Candles = await self._parts.cache.call(
+                LoadCandles(candles=ask, priority=Priority.DECLARED),
+                timeout_s=max(_FETCH_S, pages * _PAGE_S),
+            )
+            return answer
+
+    def _note(self, state: NeedState, problem: str = "") -> None:
+        if state != self.state:
+            self.since_s = self._parts.clock.now_s()
+        self.state, self.problem = state, problem
+        if state in ("ready", "failing"):
+            self._parts.changed(self.series)
+
+    # -------------------------------------------------------------- staying ready
+
+    async def _stay(self) -> None:
+        """Return when something has to be fetched again."""
+        while not self._grown.is_set():
+            with trio.move_on_after(self._wait_s()):
+                await self._grown.wait()
+            if self._grown.is_set() or self._is_lacking():
+                return
+
+    def _wait_s(self) -> float:
+        """Return how long nothing can have changed that matters, in seconds."""
+        timeframe, now_ms = self.series.timeframe, self._parts.exchange_clock.utc_ms()
+        ends_ms = timeframe.shift_ms(timeframe.floor_ms(now_ms), 1)
+        # From then on a page proves the candle final.
+        final_s = (ends_ms - now_ms) / 1000.0 + self._parts.settle_s
+        wait_s = final_s + self._parts.rng.uniform(0.0, _SPREAD_S)
+        return min(max(wait_s, _LOOK_S_MIN), _LOOK_S)
+
+    def _is_lacking(self) -> bool:
+        """Return whether a page, or the store, has to be asked for what is wanted."""
+        known = self._known()
+        if known is None:
+            return True
+        held = min(self._wanted, self._has, self._parts.rows(self.series))
+        if known.from_ms > BEGINNING_MS and known.closed_rows < held:
+            return True
+        if known.live and self._parts.heard_s(self.series) is not None:
+            return False
+        return self._is_behind(known) and self._is_used()
+
+    def _is_behind(self, known: Known) -> bool:
+        """Return whether so many candles have ended since that a page should be fetched."""
+        timeframe, now_ms = self.series.timeframe, self._parts.exchange_clock.utc_ms()
+        settled_ms = timeframe.floor_ms(now_ms - round(self._parts.settle_s * 1000))
+        if timeframe.span_ms >= _LONG_MS:
+            return known.proven_ms < settled_ms
+        lacking = timeframe.periods_between(known.proven_ms, max(settled_ms, known.proven_ms))
+        return lacking >= self._parts.page // 2
+
+    def _is_used(self) -> bool:
+        """Return whether it pays to refresh it: who does not ask has no use for the newest."""
+        idle_s = self._parts.clock.now_s() - max(self._parts.used_s(self.series), self.began_s)
+        return idle_s <= max(_USED_S, _USED_CANDLES * self.series.timeframe.span_ms / 1000)
+
+    def _known(self) -> Known | None:
+        return self._parts.tables.candles.get(candles_key(self.series))
+
+
+def forecast_pages(keeper: SeriesKeeper, keepers: Mapping[Series, SeriesKeeper]) -> int:
+    """Return how many pages go out until the last one of `keeper`, its own included.
+
+    Those who fetch take turns, page by page; those who wait for that go after them.
+    """
+    own = keeper.pages_left
+    total = 0
+    for other in keepers.values():
+        left = other.pages_left
+        if not left:
+            continue
+        if other.state == "fetching":
+            total += left if keeper.state != "fetching" else min(left, own)
+        elif other is keeper:
+            total += own
+        elif keeper.state != "fetching":
+            total += left if other.began_s < keeper.began_s else min(left, own)
+    return max(total, own)
+
+
+def wait_words(seconds: float) -> str:
+    """Return a time to wait as it is told, such as `in 41 s`."""
+    return f"in {math.ceil(seconds)} s"

@@ -1,0 +1,190 @@
+"""Declared needs: who needs what of which series. Values and a book of them; times come in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import msgspec
+
+from actors.errors import InvalidRequest, Overloaded
+from actors.lengths import length_s
+from actors.preload_messages import DeclareNeed
+from actors.preloading.indicators import Need, indicator, need_of
+from actors.queries import CANDLES_MAX, check_count
+from actors.series import Series
+from actors.timeframes import Timeframe
+
+NEEDS_MAX = 5_000
+INDICATORS_MAX = 100
+MARGIN = 50
+
+_STRATEGY = re.compile(r"[^\s\x00-\x1f\x7f](?:[^\x00-\x1f\x7f]{0,62}[^\s\x00-\x1f\x7f])?")
+
+Key = tuple[str, Series]
+"""A strategy and a series: of each there is one need."""
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """One strategy's need of one series.
+
+    Attributes:
+      strategy: Whose.
+      series: Of what.
+      indicators: What it computes, as text in the usual spelling.
+      need: How many candles that takes.
+      asked: As it was declared, to be declared again after a restart.
+      declared_ms: When, in UTC milliseconds.
+      kept: Whether it ends if it is not used; one of the configuration does not.
+    """
+
+    strategy: str
+    series: Series
+    indicators: tuple[str, ...]
+    need: Need
+    asked: DeclareNeed
+    declared_ms: int
+    kept: bool = True
+
+
+class KeptNeed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A need as it is written down.
+
+    Attributes:
+      asked: As it was declared.
+      declared_ms: When.
+    """
+
+    asked: DeclareNeed
+    declared_ms: int
+
+
+def declared(
+    asked: DeclareNeed, *, now_ms: int, margin: int = MARGIN, page: int = 200, kept: bool = True
+) -> Declared:
+    """Return the need that `asked` declares.
+
+    Args:
+      asked: As it came.
+      now_ms: The time.
+      margin: Candles more than the indicators take.
+      page: Candles in a page of the exchange.
+      kept: Whether it ends if it is not used.
+
+    Raises:
+      InvalidRequest: Something in it cannot be; the message says what, and what was wanted.
+    """
+    series = Series.parse(asked.market, asked.timeframe)
+    check_strategy(asked.strategy)
+    check_count(1 + len(asked.indicators), most=INDICATORS_MAX + 1, name="number of indicators")
+    indicators = [indicator(text) for text in asked.indicators]
+    need = need_of(
+        indicators,
+        history=history_candles(asked.history, series.timeframe),
+        margin=margin,
+        page=page,
+    )
+    return Declared(
+        strategy=asked.strategy,
+        series=series,
+        indicators=tuple(map(str, indicators)),
+        need=need,
+        asked=asked,
+        declared_ms=now_ms,
+        kept=kept,
+    )
+
+
+def check_strategy(name: str) -> None:
+    """Raise `InvalidRequest` if that is no name for a strategy."""
+    if not _STRATEGY.fullmatch(name):
+        raise InvalidRequest(
+            "strategy must be a name of 1 to 64 printable characters, without space at its ends; "
+            f"was {name[:80]!r}"
+        )
+
+
+def history_candles(history: int | str | None, timeframe: Timeframe) -> int:
+    """Return how many candles a history is: a number of them, or a length of time like `90d`.
+
+    Raises:
+      InvalidRequest: It is neither, or more than 100000 candles.
+    """
+    if history is None:
+        return 0
+    if isinstance(history, str):
+        history = -(-length_s(history, name="history") * 1000 // timeframe.span_ms)
+    return check_count(history, most=CANDLES_MAX, name="history, in candles,")
+
+
+class NeedBook:
+    """All needs of one exchange.
+
+    Bound: `NEEDS_MAX`; one more is `Overloaded`.
+
+    Attributes:
+      is_recalled: Whether what the last process kept is in it.
+    """
+
+    def __init__(self) -> None:
+        self.is_recalled = False
+        self._needs: dict[Key, Declared] = {}
+
+    def __iter__(self) -> Iterator[Declared]:
+        """Return all, as they were declared."""
+        return iter(list(self._needs.values()))
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._needs)
+
+    def put(self, need: Declared) -> None:
+        """Take a need up, in place of what the same strategy needed of the same series."""
+        key = (need.strategy, need.series)
+        if key not in self._needs and len(self._needs) >= NEEDS_MAX:
+            raise Overloaded(f"{NEEDS_MAX} needs are declared already, which is the most there are")
+        self._needs[key] = need
+
+    def find(
+        self, *, strategy: str = "", market: str = "", timeframe: str = ""
+    ) -> tuple[Declared, ...]:
+        """Return the needs of a strategy, a market, a timeframe; an empty text is any."""
+        return tuple(
+            need
+            for need in self
+            if strategy in ("", need.strategy)
+            and market in ("", str(need.series.market))
+            and timeframe in ("", need.series.timeframe.value)
+        )
+
+    def of(self, series: Series) -> tuple[Declared, ...]:
+        """Return all needs of one series."""
+        return tuple(need for need in self if need.series == series)
+
+    def drop(self, needs: Iterable[Declared]) -> None:
+        """Forget needs."""
+        for need in needs:
+            self._needs.pop((need.strategy, need.series), None)
+
+    def candles(self) -> dict[Series, int]:
+        """Return how many candles are needed of each series."""
+        widest: dict[Series, int] = {}
+        for need in self._needs.values():
+            widest[need.series] = max(need.need.candles, widest.get(need.series, 0))
+        return widest
+
+    def encode(self) -> bytes:
+        """Return what is to outlive the process: the needs that bots have declared."""
+        kept = [KeptNeed(asked=n.asked, declared_ms=n.declared_ms) for n in self if n.kept]
+        return msgspec.json.encode(kept)
+
+    @staticmethod
+    def decode(data: bytes) -> tuple[KeptNeed, ...]:
+        """Return what was written down.
+
+        Raises:
+          ValueError: It is nothing that `encode` returned.
+        """
+        return msgspec.json.decode(data, type=tuple[KeptNeed, ...])
