@@ -13,8 +13,10 @@ from collections import deque
 from actors.exchanges.base import RateLimit
 from actors.peaks import Peaks
 
-# How long a burst is remembered: bots come back every few minutes, and people sooner.
-REMEMBERED_S = 600.0
+# How long a burst is remembered. Longer would protect bots that come back together every few
+# minutes even while much is to be fetched; but one bot that asks for all its series as it starts
+# would slow down for as long the very needs that it declares then.
+REMEMBERED_S = 60.0
 
 
 class Headroom:

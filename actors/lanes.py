@@ -249,7 +249,7 @@ class Desk:
         now_s: float,
         held_back: Iterable[Priority] = (),
     ) -> None:
-        if priority <= Priority.REPAIR:
+        if priority is Priority.ASKED:
             lane.headroom.note(weight, now_s)
         self._turns.serve(priority, weight, held_back)
 

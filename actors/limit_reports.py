@@ -8,6 +8,7 @@ from actors.lanes import Desk, Lane
 from actors.limit_words import explain_group
 from actors.messages import Priority
 from actors.pauses import Pause
+from actors.preload_messages import ForecastSlots, SlotForecast
 from actors.reports import ClassUse, GroupLimits, WindowUse
 
 
@@ -52,6 +53,26 @@ def report_lane(exchange: str, lane: Lane, desk: Desk, ban: Pause, now_s: float)
         refused=lane.refused,
     )
     return msgspec.structs.replace(report, explanation=explain_group(report))
+
+
+def forecast_slots(
+    request: ForecastSlots, lane: Lane, desk: Desk, ban: Pause, now_s: float
+) -> SlotForecast:
+    """Return when further requests will have been answered, as things stand.
+
+    Args:
+      request: How many.
+      lane: The lane they would wait in.
+      desk: The desk it stands before.
+      ban: The pause of the whole address.
+      now_s: The time.
+    """
+    not_before_s = max(now_s, ban.until_s)
+    answered_s = [
+        max(not_before_s, desk.forecast_s(lane, request.priority, each, now_s)) - now_s
+        for each in request.requests
+    ]
+    return SlotForecast(answered_s=tuple(answered_s), journey_s=lane.journey_s)
 
 
 def explain_pause(lane: Lane, ban: Pause, now_s: float) -> str:

@@ -142,25 +142,25 @@ class SlotForecast(msgspec.Struct, frozen=True, kw_only=True):
     """What a limiter expects.
 
     Attributes:
-      answered_s: In how many seconds the last of the requests will have been answered.
+      answered_s: In how many seconds so many requests will have been answered, for each number.
       journey_s: How long one took lately from leave to answer, in seconds; 0 if none did.
     """
 
-    answered_s: float
+    answered_s: tuple[float, ...]
     journey_s: float
 
 
 class ForecastSlots(Request[SlotForecast], frozen=True, kw_only=True):
-    """Ask a limiter when a number of further requests will have been answered.
+    """Ask a limiter when so many further requests will have been answered.
 
     Answered from its schedule as it stands: who asks later, and more urgently, makes it later.
 
     Attributes:
       group: The exchange's own name for the group.
       priority: Of the requests.
-      requests: How many.
+      requests: How many; several numbers, each from now on.
     """
 
     group: str
     priority: Priority
-    requests: int
+    requests: tuple[int, ...]

@@ -116,6 +116,7 @@ class PreloadReport(msgspec.Struct, frozen=True, kw_only=True):
       wasted: Pages fetched ahead that nobody asked for in time.
       asked: Times that a series was needed anew since start.
       ready_when_asked: Those of them for which a prediction had fetched in time.
+      page_s: How long a page takes lately, in seconds: what having it ahead saves.
       bar: The probability from which a prediction is acted on when all slots are spare, 0 to 1.
       spare: What part of the exchange's limit is unused now, 0 to 1.
       memory_bytes: What candles in memory take, in bytes.
@@ -136,6 +137,7 @@ class PreloadReport(msgspec.Struct, frozen=True, kw_only=True):
     wasted: int = 0
     asked: int = 0
     ready_when_asked: int = 0
+    page_s: float = 0.0
     bar: float = 1.0
     spare: float
     memory_bytes: int

@@ -27,7 +27,7 @@ from typing import Any
 import trio
 
 from actors.cache_tables import SERIES_BYTES, CacheTables, candles_key
-from actors.errors import InvalidRequest, MarketDataError
+from actors.errors import InvalidRequest, MarketDataError, Overloaded
 from actors.exchanges.clock import ExchangeClock
 from actors.keeper import BlobKeeper
 from actors.preload_messages import (
@@ -41,13 +41,13 @@ from actors.preload_messages import (
 )
 from actors.preload_reports import PreloadReport
 from actors.preloading.ahead import Ahead, AheadParts, open_habits
-from actors.preloading.keeping import FETCHES_MAX, KeepParts
+from actors.preloading.keeping import KeepParts
 from actors.preloading.need_desk import NeedDesk
 from actors.preloading.needs import NeedBook
 from actors.preloading.policy import PreloadPolicy
 from actors.preloading.preload_words import explain
 from actors.preloading.sizing import Sizing
-from actors.preloading.uses import SERIES_MAX, SeriesKey, Use, Uses
+from actors.preloading.uses import SeriesKey, Use, Uses
 from actors.series import Series
 from runtime.core.actor import Actor
 from runtime.core.errors import ActorError
@@ -60,7 +60,9 @@ _log = logging.getLogger("marketd.preloader")
 # How often memory is shared out anew, and needs that ended are dropped, in seconds; sooner, but not
 # more often than the second, where somebody asked deeper than memory goes.
 _TIDY_S, _SIZE_S_MIN = 60.0, 1.0
-# How often habits are written down, in seconds.
+# Needs that come so soon one after the other are one burst, in seconds.
+_BURST_S = 0.05
+# How often habits, and when needs were used last, are written down, in seconds.
 _SAVE_S = 300.0
 
 
@@ -124,9 +126,8 @@ class PreloaderActor(Actor):
         self._habit_keeper = habit_keeper
         self._sizing = Sizing()
         self._rows: dict[SeriesKey, int] = {}
-        # When each series was last asked for, the latest last.
-        self._used_s: dict[SeriesKey, float] = {}
         self._needs_changed, self._deeper = trio.Event(), trio.Event()
+        self._grown, self._sized_s = trio.Event(), -math.inf
 
     async def on_start(self) -> None:
         """Take up the needs, and begin to listen."""
@@ -138,7 +139,7 @@ class PreloaderActor(Actor):
             exchange_clock=world.exchange_clock,
             rng=context.rng,
             settle_s=self._policy.settle_s,
-            turns=trio.CapacityLimiter(FETCHES_MAX),
+            turns=trio.CapacityLimiter(self._policy.requests),
             page=self._policy.page,
             hold=world.hold,
             heard_s=world.heard_s,
@@ -165,15 +166,21 @@ class PreloaderActor(Actor):
             self._policy,
             limiter=world.limiter,
             nursery=context.nursery,
+            used_ms=self._used_ms,
             changed=self._change_needs,
         )
-        self._take_up()
+        await self._take_up()
         self._size()
-        for task in (self._listen, self._tidy_in_time, self._save_needs_in_time):
+        for task in (
+            self._listen,
+            self._tidy_in_time,
+            self._size_bursts,
+            self._save_changes,
+            self._save_in_time,
+        ):
             context.nursery.start_soon(task)
         if self._policy.learn:
             context.nursery.start_soon(self._ahead.run)
-            context.nursery.start_soon(self._save_habits_in_time)
 
     async def on_stop(self) -> None:
         """Write down what was learnt and what is needed."""
@@ -235,7 +242,7 @@ class PreloaderActor(Actor):
                 fetching=self._desk.fetching(),
                 needs=len(self._book),
                 ready=sum(
-                    each.state == "ready" for each in keepers for _ in self._book.of(each.series)
+                    len(self._book.of(each.series)) for each in keepers if each.state == "ready"
                 ),
                 spare=self._world.spare(),
                 memory_bytes=sum(known.nbytes + SERIES_BYTES for known in held),
@@ -253,10 +260,6 @@ class PreloaderActor(Actor):
                 self._take(use)
 
     def _take(self, use: Use) -> None:
-        self._used_s.pop(use.key, None)
-        self._used_s[use.key] = use.at_s
-        if len(self._used_s) > SERIES_MAX:
-            del self._used_s[next(iter(self._used_s))]
         self._sizing.note(use.key, use.depth, use.at_s)
         if use.depth > self._rows.get(use.key, self._policy.rows):
             # Known soon rather than in a minute: the next one may come in a moment.
@@ -265,7 +268,7 @@ class PreloaderActor(Actor):
             self._ahead.note(use)
 
     def _last_use_s(self, series: Series) -> float:
-        return self._used_s.get(candles_key(series), -math.inf)
+        return self._world.uses.last_s(candles_key(series))
 
     # -------------------------------------------------------------- memory
 
@@ -274,7 +277,7 @@ class PreloaderActor(Actor):
 
     def _size(self) -> None:
         """Share memory out, and tell the cache if that changes anything."""
-        needed = {candles_key(series): n for series, n in self._book.candles().items()}
+        needed = {candles_key(series): n for series, n in self._book.all_candles().items()}
         rows = self._sizing.rows(
             self.context.clock.now_s(),
             usual=self._policy.rows,
@@ -298,7 +301,7 @@ class PreloaderActor(Actor):
             with trio.move_on_after(_TIDY_S - _SIZE_S_MIN):
                 await self._deeper.wait()
             self._deeper = trio.Event()
-            self._desk.drop_unused(self._used_ms)
+            self._desk.drop_unused()
             self._size()
 
     def _used_ms(self, series: Series) -> int | None:
@@ -311,29 +314,46 @@ class PreloaderActor(Actor):
         self._desk.series_changed(series)
 
     def _change_needs(self) -> None:
-        self._size()
         self._needs_changed.set()
+        now_s = self.context.clock.now_s()
+        if now_s - self._sized_s > _BURST_S:
+            # Before the first page comes, or memory would keep no more of it than usual.
+            self._sized_s = now_s
+            self._size()
+        else:
+            self._grown.set()
 
-    async def _save_needs_in_time(self) -> None:
+    async def _size_bursts(self) -> None:
+        """Share memory out once for all needs that come at a time."""
+        while True:
+            await self._grown.wait()
+            await trio.sleep(_BURST_S)
+            self._grown = trio.Event()
+            self._size()
+
+    async def _save_changes(self) -> None:
         while True:
             await self._needs_changed.wait()
+            await trio.sleep(_BURST_S)
             self._needs_changed = trio.Event()
             await self._save_needs()
 
     async def _save_needs(self) -> None:
         if self._need_keeper is not None:
-            await self._need_keeper.save(self._book.encode())
+            await self._need_keeper.save(self._book.encode(self._desk.used_ms))
 
-    async def _save_habits_in_time(self) -> None:
+    async def _save_in_time(self) -> None:
         while True:
             await trio.sleep(_SAVE_S)
             await self._save_habits()
+            # With when they were used last; and again if it failed.
+            await self._save_needs()
 
     async def _save_habits(self) -> None:
         if self._habit_keeper is not None and self._policy.learn:
             await self._habit_keeper.save(self._ahead.encode())
 
-    def _take_up(self) -> None:
+    async def _take_up(self) -> None:
         """Take up the needs of the configuration, and those that were declared before."""
         now_ms = self.context.clock.utc_ms()
         for asked in self._configured:
@@ -348,7 +368,11 @@ class PreloaderActor(Actor):
             _log.warning("%s: declared needs are lost: %s", self._world.exchange, error)
             return
         for each in kept:
+            # There may be thousands, and others have their turn in between.
+            await trio.lowlevel.checkpoint()
             try:
-                self._desk.take_up(each.asked, now_ms=each.declared_ms, kept=True)
-            except InvalidRequest as error:
+                self._desk.take_up(
+                    each.asked, now_ms=each.declared_ms, kept=True, used_ms=each.used_ms
+                )
+            except (InvalidRequest, Overloaded) as error:
                 _log.warning("%s: a declared need is dropped: %s", self._world.exchange, error)

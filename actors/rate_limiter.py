@@ -29,11 +29,11 @@ from actors.lane_book import ADDRESS, LaneBook, check_limits
 from actors.lanes import Desk, Lane
 from actors.limit_file import LimitKeeper, age
 from actors.limit_memory import take_up, write_down
-from actors.limit_reports import explain_pause, report_lane
+from actors.limit_reports import explain_pause, forecast_slots, report_lane
 from actors.limit_tables import LimitTables
 from actors.messages import AcquirePermit, GetLimits, Permit, Priority, ReleasePermit
 from actors.pauses import Pause
-from actors.preload_messages import ForecastSlots, SlotForecast
+from actors.preload_messages import ForecastSlots
 from actors.refusals import Refusals
 from actors.reports import GroupLimits
 from actors.slots import SlotRules
@@ -182,7 +182,9 @@ class RateLimiterActor(Actor):
             case GetLimits():
                 return self._report()
             case ForecastSlots():
-                return self._forecast(request)
+                now_s = self.context.clock.now_s()
+                lane = self._lanes.lane(request.group, "", now_s)
+                return forecast_slots(request, lane, self._lanes.desk(lane), self._ban, now_s)
             case _:
                 return await super().handle_call(request)
 
@@ -238,14 +240,6 @@ class RateLimiterActor(Actor):
             desk.join(lane, waiter)
             self._busy[desk] = None
             self._serve(desk, now_s)
-
-    def _forecast(self, request: ForecastSlots) -> SlotForecast:
-        now_s = self.context.clock.now_s()
-        lane = self._lanes.lane(request.group, "", now_s)
-        desk = self._lanes.desk(lane)
-        last_s = desk.forecast_s(lane, request.priority, request.requests, now_s)
-        answered_s = max(last_s, self._ban.until_s) - now_s
-        return SlotForecast(answered_s=answered_s, journey_s=lane.journey_s)
 
     def _check_weight(self, request: AcquirePermit, lane: Lane) -> None:
         weight_max = min(ledger.weight_max for ledger in lane.ledgers)

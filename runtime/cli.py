@@ -72,7 +72,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     if not all(map(_is_text, arguments)):
         parser.error("the arguments must be text in UTF-8")
     try:
-        code = _run(parser, parser.parse_args(arguments))
+        code = _run(parser, _parsed(parser, arguments))
         sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -92,6 +92,17 @@ def run(argv: Sequence[str] | None = None) -> int:
         print(f"marketd: {printable(str(error))}{hint}", file=sys.stderr)
         return _exit_code(error)
     return code
+
+
+def _parsed(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:
+    """Return the options; names of a list may stand behind options, too."""
+    options, rest = parser.parse_known_args(arguments)
+    names = getattr(options, "indicators", getattr(options, "markets", None))
+    if rest and (not isinstance(names, list) or any(each.startswith("-") for each in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(map(printable, rest))}")
+    if rest and names is not None:
+        names.extend(rest)
+    return options
 
 
 def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
@@ -147,7 +158,12 @@ def _ask(options: argparse.Namespace) -> int:
         from runtime.render_results import render  # noqa: PLC0415 - rich, for people only
 
         render(options.what or options.command, result, sys.stdout)
-    return ANSWERED
+    # A job's run is answered with its record, whatever came of it.
+    return REFUSED if options.command == "jobs" and _has_failed(result) else ANSWERED
+
+
+def _has_failed(result: object) -> bool:
+    return isinstance(result, dict) and result.get("success") is False
 
 
 def _until_interrupted(

@@ -51,7 +51,7 @@ def add_need(need: argparse.ArgumentParser) -> None:
         "indicators",
         metavar="INDICATOR",
         nargs="*",
-        help="such as VOLUME or 'ATR(20)', quoted; before options",
+        help="such as VOLUME or 'ATR(20)', quoted",
     )
     need.add_argument(
         "--history",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from actors.preloading.uses import Uses
 from actors.series import Market, Series
 from runtime.blob_store import FileBlobKeeper
 from runtime.config import Settings
+
+_log = logging.getLogger("marketd.preloader")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,8 @@ def preload_parts(settings: Settings, folder: Path, exchange: str) -> PreloadPar
       exchange: The exchange.
     """
     if not settings.preload.enabled:
+        if settings.strategies:
+            _log.warning("strategies of the settings are not heeded: preload.enabled is false")
         return None
     if settings.store.kind == "memory":
         return PreloadParts(MemoryKeeper(), MemoryKeeper())
@@ -80,7 +85,6 @@ def preloader(
         requests=adapter.rules.limits[group].windows[0].requests,
         group=group,
         settle_s=door.policy.load.settle_s,
-        max_age_s=door.policy.max_age_s,
         rows=door.policy.load.rows_max,
         memory_bytes_max=door.policy.memory_bytes_max,
     )

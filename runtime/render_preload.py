@@ -97,7 +97,10 @@ def _exchange(report: Result) -> Iterable[Any]:
                 f"{acted} (from {report['bar']:.0%} on, with all of the limit unused)",
             ),
             ("fetched ahead", _part(report["used"], fetched, "asked for in time")),
-            ("asked for", _part(report["ready_when_asked"], report["asked"], "ready by then")),
+            (
+                "asked for",
+                _part(report["ready_when_asked"], report["asked"], "from predictions"),
+            ),
             ("limit", f"{report['spare']:.0%} unused"),
             (
                 "memory",

@@ -187,9 +187,7 @@ class Ahead:
 
     def _wait_s(self, now_ms: int) -> float:
         moments = [self._habits.wake_ms, self._expected[0][0] if self._expected else None]
-        moments += [
-            f.prediction.until_ms + 1 for fetches in self._fetches.values() for f in fetches
-        ]
+        moments += [each.prediction.until_ms + 1 for _, each in self._all() if not each.flying]
         next_ms = min((each for each in moments if each is not None), default=math.inf)
         # Looked at now and then in any case: the exchange's clock is an estimate, and may jump.
         return min(max((next_ms - now_ms) / 1000, 0.001), 60.0)
@@ -294,6 +292,7 @@ class Ahead:
             wasted=counts["wasted"],
             asked=counts["asked"],
             ready_when_asked=counts["ready"],
+            page_s=self.page_s,
             bar=self._price.bar,
         )
 

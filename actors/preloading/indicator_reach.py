@@ -31,6 +31,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import NamedTuple
 
 _Matrix = list[list[float]]
@@ -126,6 +127,8 @@ class Reach:
         )
 
 
+# Strategies say the same of hundreds of markets.
+@lru_cache(maxsize=1_024)
 def steps(stages: tuple[Stage, ...], left: float) -> int:
     """Return after how many candles smoothings one after another keep at most `left` of the past.
 

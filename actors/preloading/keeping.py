@@ -7,9 +7,8 @@ store, which is all it is asked for.
 
 from __future__ import annotations
 
-import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -29,9 +28,9 @@ from runtime.core.clock import Clock
 from runtime.core.errors import ActorError
 from runtime.core.ref import ActorRef
 
-# So many series are fetched at once, each a page at a time. More would only stand in line, where
-# each has a time to wait; fewer would not fill the limit where answers take a second.
-FETCHES_MAX = 24
+# Streams are asked for when no need is being fetched any more, or after so long, in seconds: to
+# begin with they cost pages of their own, which go before those of needs.
+_CALM_S, _CALM_LOOK_S = 60.0, 1.0
 # How long the fetching of one page may take at worst: a tenth of the limit, shared by all.
 _PAGE_S = 30.0
 _FETCH_S = 60.0
@@ -62,7 +61,8 @@ class KeepParts:
       exchange_clock: What is known of the exchange's.
       rng: Spreads refreshes.
       settle_s: How long after its end a candle may still change, in seconds.
-      turns: Lets so many fetch at once.
+      turns: Lets so many fetch at once, each a page at a time: as many as the limit lets out in a
+        window. More would only stand in line; fewer would not fill it where answers are slow.
       page: Candles in a page.
       hold: Wants the streams that keep a series up to date, for as long as a block runs.
       heard_s: Returns when the stream of a series was last heard; None if it has none.
@@ -125,7 +125,9 @@ class SeriesKeeper:
     def want(self, candles: int) -> None:
         """Change how many candles are wanted."""
         if candles > self._wanted and not (self.state == "ready" and not self.whole):
-            self.state, self.took_s = "waiting", None
+            if self.state != "fetching":
+                self.state = "waiting"
+            self.took_s = None
             self.began_s = self._parts.clock.now_s()
             self._grown.set()
         self._wanted = candles
@@ -149,11 +151,15 @@ class SeriesKeeper:
 
     async def run(self) -> None:
         """Fetch and keep until cancelled."""
-        # Held before the first page, so that the page and the stream meet.
-        with self.scope, self._parts.hold(self.series):
-            while True:
-                await self._fetch_all()
-                await self._stay()
+        with self.scope:
+            await self._fetch_all()
+            with trio.move_on_after(_CALM_S):
+                while self._parts.turns.borrowed_tokens:  # noqa: ASYNC110 - a limiter tells nobody
+                    await trio.sleep(_CALM_LOOK_S)
+            with self._parts.hold(self.series):
+                while True:
+                    await self._stay()
+                    await self._fetch_all()
 
     # -------------------------------------------------------------- fetching
 
@@ -251,26 +257,21 @@ class SeriesKeeper:
         return self._parts.tables.candles.get(candles_key(self.series))
 
 
-def forecast_pages(keeper: SeriesKeeper, keepers: Mapping[Series, SeriesKeeper]) -> int:
-    """Return how many pages go out until the last one of `keeper`, its own included.
+def pages_ahead(keepers: Iterable[SeriesKeeper]) -> dict[Series, int]:
+    """Return for each series how many pages go out until its last one, its own included.
 
-    Those who fetch take turns, page by page; those who wait for that go after them.
+    Those who fetch take turns, page by page; those who wait for that go after them, as they came.
     """
-    own = keeper.pages_left
-    total = 0
-    for other in keepers.values():
-        left = other.pages_left
-        if not left:
-            continue
-        if other.state == "fetching":
-            total += left if keeper.state != "fetching" else min(left, own)
-        elif other is keeper:
-            total += own
-        elif keeper.state != "fetching":
-            total += left if other.began_s < keeper.began_s else min(left, own)
-    return max(total, own)
-
-
-def wait_words(seconds: float) -> str:
-    """Return a time to wait as it is told, such as `in 41 s`."""
-    return f"in {math.ceil(seconds)} s"
+    left = [(each, each.pages_left) for each in keepers]
+    fetching = [pages for each, pages in left if each.state == "fetching"]
+    waiting = [(each, pages) for each, pages in left if pages and each.state != "fetching"]
+    ahead = {
+        each.series: sum(min(pages, other) for other in fetching)
+        for each, pages in left
+        if each.state == "fetching"
+    }
+    total = sum(fetching)
+    for each, pages in sorted(waiting, key=lambda item: item[0].began_s):
+        total += pages
+        ahead[each.series] = total
+    return ahead

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import trio
 
@@ -12,8 +12,8 @@ from actors.errors import InvalidRequest, MarketDataError, Overloaded, UnknownNe
 from actors.messages import Priority
 from actors.preload_messages import AwaitNeed, DeclareNeed, ForecastSlots, GetNeeds, ReleaseNeed
 from actors.preload_reports import FetchReport, NeedReport, Released
-from actors.preloading.keeping import KeepParts, SeriesKeeper, forecast_pages
-from actors.preloading.needs import Declared, NeedBook, declared
+from actors.preloading.keeping import KeepParts, SeriesKeeper, pages_ahead
+from actors.preloading.needs import Declared, NeedBook, declared, history_candles
 from actors.preloading.policy import PreloadPolicy
 from actors.series import Market, Series
 from runtime.core.errors import ActorError
@@ -34,6 +34,7 @@ class NeedDesk:
       policy: How needs are kept.
       limiter: Knows when slots are free.
       nursery: Where keepers run.
+      used_ms: Returns when a series was last asked for, in UTC milliseconds; None if never.
       changed: Told when a need has come or gone.
     """
 
@@ -45,6 +46,7 @@ class NeedDesk:
         *,
         limiter: ActorRef,
         nursery: trio.Nursery,
+        used_ms: Callable[[Series], int | None],
         changed: Callable[[], None],
     ) -> None:
         self.keepers: dict[Series, SeriesKeeper] = {}
@@ -53,9 +55,15 @@ class NeedDesk:
         self._policy = policy
         self._limiter = limiter
         self._nursery = nursery
+        self._used_ms = used_ms
         self._changed = changed
         self._waiting: list[tuple[Declared, Reply]] = []
-        self._sync()
+        for need in book:
+            self._sync(need.series)
+
+    def used_ms(self, need: Declared) -> int | None:
+        """Return when the series of a need was last asked for, in UTC milliseconds."""
+        return self._used_ms(need.series) or need.used_ms
 
     # -------------------------------------------------------------- what is asked
 
@@ -66,22 +74,25 @@ class NeedDesk:
         (report,) = await self.report([need])
         return report
 
-    def take_up(self, request: DeclareNeed, *, now_ms: int, kept: bool) -> Declared:
-        """Take a need up; errors as in `declared`."""
+    def take_up(
+        self, request: DeclareNeed, *, now_ms: int, kept: bool, used_ms: int | None = None
+    ) -> Declared:
+        """Take a need up; errors as in `declared` and `NeedBook.put`."""
         policy = self._policy
-        need = declared(request, now_ms=now_ms, margin=policy.margin, page=policy.page, kept=kept)
-        before = self._book.find(
-            strategy=need.strategy,
-            market=str(need.series.market),
-            timeframe=need.series.timeframe.value,
+        need = declared(
+            request,
+            now_ms=now_ms,
+            margin=policy.margin,
+            page=policy.page,
+            kept=kept,
+            used_ms=used_ms,
         )
-        if before and not before[0].kept:
+        before = self._book.get(need.strategy, need.series)
+        if before is not None and not before.kept:
             # What the configuration declares does not end because a bot declares it as well.
-            need = declared(
-                request, now_ms=now_ms, margin=policy.margin, page=policy.page, kept=False
-            )
+            need = replace(need, kept=False)
         self._book.put(need)
-        self._sync()
+        self._sync(need.series)
         return need
 
     def await_ready(self, request: AwaitNeed, reply: Reply) -> None:
@@ -144,17 +155,17 @@ class NeedDesk:
                 still.append((need, reply))
         self._waiting = still
 
-    def drop_unused(self, used_ms: Callable[[Series], int | None]) -> None:
+    def drop_unused(self) -> None:
         """End the needs whose series were not asked for in a long while."""
         now_ms = self._parts.clock.utc_ms()
-        self.drop([n for n in self._book if (e := self.ends_ms(n, used_ms)) and e <= now_ms])
+        self.drop([need for need in self._book if (self._ends_ms(need) or now_ms + 1) <= now_ms])
 
-    def ends_ms(self, need: Declared, used_ms: Callable[[Series], int | None]) -> int | None:
+    def _ends_ms(self, need: Declared) -> int | None:
         """Return when a need ends if its series is not asked for; None for one that does not."""
         if not need.kept:
             return None
         keep_ms = max(round(self._policy.keep_need_s * 1000), 3 * need.series.timeframe.span_ms)
-        return max(need.declared_ms, used_ms(need.series) or 0) + keep_ms
+        return max(need.declared_ms, self.used_ms(need) or 0) + keep_ms
 
     def drop(self, needs: Iterable[Declared]) -> None:
         """End needs; who waits for one of them is told."""
@@ -169,21 +180,20 @@ class NeedDesk:
         self._waiting = [
             each for each in self._waiting if (each[0].strategy, each[0].series) not in ended
         ]
-        self._sync()
+        for need in gone:
+            self._sync(need.series)
         self._changed()
 
-    def _sync(self) -> None:
-        """Have one keeper for each series that is needed, and none else."""
-        wanted = self._book.candles()
-        for series in self.keepers.keys() - wanted.keys():
+    def _sync(self, series: Series) -> None:
+        """Have a keeper for a series if it is needed, and none else."""
+        candles, keeper = self._book.candles(series), self.keepers.get(series)
+        if keeper is not None and not candles:
             self.keepers.pop(series).scope.cancel()
-        for series, candles in wanted.items():
-            keeper = self.keepers.get(series)
-            if keeper is None:
-                keeper = self.keepers[series] = SeriesKeeper(series, candles, self._parts)
-                self._nursery.start_soon(keeper.run)
-            else:
-                keeper.want(candles)
+        elif keeper is not None:
+            keeper.want(candles)
+        elif candles:
+            keeper = self.keepers[series] = SeriesKeeper(series, candles, self._parts)
+            self._nursery.start_soon(keeper.run)
 
     # -------------------------------------------------------------- telling
 
@@ -208,7 +218,41 @@ class NeedDesk:
 
     async def report(self, needs: Iterable[Declared]) -> tuple[NeedReport, ...]:
         """Return how far needs are."""
-        return tuple([await self._report(need) for need in needs if need.series in self.keepers])
+        needs = [need for need in needs if need.series in self.keepers]
+        ready_in_s = await self._forecast({need.series for need in needs})
+        # Some may have ended while the limiter was asked.
+        return tuple(
+            self._report(need, self.keepers[need.series], ready_in_s.get(need.series))
+            for need in needs
+            if need.series in self.keepers
+        )
+
+    async def _forecast(self, series: set[Series]) -> dict[Series, float]:
+        """Return when the last page of each series will be there, as the limiter's schedule stands.
+
+        Nothing is said of those that fail, nor if the limiter does not answer.
+        """
+        ahead = pages_ahead(self.keepers.values())
+        asked = {
+            each: pages
+            for each, pages in ahead.items()
+            if each in series and self.keepers[each].state != "failing"
+        }
+        numbers = tuple(sorted(set(asked.values())))
+        if not numbers:
+            return {}
+        left = {each: self.keepers[each].pages_left for each in asked}
+        ask = ForecastSlots(group=self._policy.group, priority=Priority.DECLARED, requests=numbers)
+        try:
+            forecast = await self._limiter.call(ask, timeout_s=_FORECAST_S)
+        except (MarketDataError, ActorError):
+            return {}
+        answered_s = dict(zip(numbers, forecast.answered_s, strict=True))
+        # Of one series a page is asked for when the one before it is there.
+        return {
+            each: max(answered_s[pages], left[each] * forecast.journey_s)
+            for each, pages in asked.items()
+        }
 
     async def _answer(self, need: Declared, reply: Reply) -> None:
         for report in await self.report([need]):
@@ -216,13 +260,11 @@ class NeedDesk:
             return
         reply.fail(self._unknown(need.strategy, str(need.series)))
 
-    async def _report(self, need: Declared) -> NeedReport:
-        keeper = self.keepers[need.series]
+    def _report(self, need: Declared, keeper: SeriesKeeper, ready_in_s: float | None) -> NeedReport:
         is_ready = keeper.state == "ready"
         wanted = need.need.candles
         covered = min(wanted, keeper.covered)
         market, timeframe = candles_key(need.series)
-        used_s = self._parts.used_s(need.series)
         return NeedReport(
             strategy=need.strategy,
             market=market,
@@ -234,31 +276,12 @@ class NeedDesk:
             widest=_widest(need),
             missing=_missing(keeper, wanted - covered),
             whole=not is_ready or covered >= wanted,
-            ready_in_s=0.0 if is_ready else await self._ready_in_s(keeper),
+            ready_in_s=0.0 if is_ready else ready_in_s,
             took_s=keeper.took_s,
             declared_ms=need.declared_ms,
-            used_ms=None if math.isinf(used_s) else self._wall_ms(used_s),
-            ends_ms=self.ends_ms(
-                need, lambda _: None if math.isinf(used_s) else self._wall_ms(used_s)
-            ),
+            used_ms=self.used_ms(need),
+            ends_ms=self._ends_ms(need),
         )
-
-    def _wall_ms(self, at_s: float) -> int:
-        clock = self._parts.clock
-        return clock.utc_ms() - round((clock.now_s() - at_s) * 1000)
-
-    async def _ready_in_s(self, keeper: SeriesKeeper) -> float | None:
-        """Return when the last page of a need will be there, as the limiter's schedule stands."""
-        if keeper.state == "failing":
-            return None
-        pages = forecast_pages(keeper, self.keepers)
-        ask = ForecastSlots(group=self._policy.group, priority=Priority.DECLARED, requests=pages)
-        try:
-            forecast = await self._limiter.call(ask, timeout_s=_FORECAST_S)
-        except (MarketDataError, ActorError):
-            return None
-        # Of one series a page is asked for when the one before it is there.
-        return max(forecast.answered_s, keeper.pages_left * forecast.journey_s)
 
     def _unknown(self, strategy: str, what: str) -> UnknownNeed:
         known = ", ".join(sorted({need.strategy for need in self._book})[:20]) or "none"
@@ -271,7 +294,8 @@ class NeedDesk:
 def _widest(need: Declared) -> str:
     if need.need.widest is not None:
         return f"{need.need.widest}: {need.need.widest.why}"
-    return f"a history of {need.need.candles} candles" if need.asked.history else "one page"
+    history = history_candles(need.asked.history, need.series.timeframe)
+    return f"a history of {history} candles" if history else "one page"
 
 
 def _missing(keeper: SeriesKeeper, lacking: int) -> str:
@@ -281,5 +305,5 @@ def _missing(keeper: SeriesKeeper, lacking: int) -> str:
         return ""
     if keeper.state == "ready":
         return f"{lacking} candles do not exist: nobody traded before, or the exchange has no more"
-    where = "being fetched" if keeper.state == "fetching" else "waiting for other needs"
+    where = "being fetched" if keeper.state == "fetching" else "about to be fetched"
     return f"the oldest {lacking} candles are {where}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import msgspec
@@ -22,9 +22,6 @@ MARGIN = 50
 
 _STRATEGY = re.compile(r"[^\s\x00-\x1f\x7f](?:[^\x00-\x1f\x7f]{0,62}[^\s\x00-\x1f\x7f])?")
 
-Key = tuple[str, Series]
-"""A strategy and a series: of each there is one need."""
-
 
 @dataclass(frozen=True, slots=True)
 class Declared:
@@ -38,6 +35,7 @@ class Declared:
       asked: As it was declared, to be declared again after a restart.
       declared_ms: When, in UTC milliseconds.
       kept: Whether it ends if it is not used; one of the configuration does not.
+      used_ms: When its series was asked for in an earlier process; None if that is not known.
     """
 
     strategy: str
@@ -47,6 +45,7 @@ class Declared:
     asked: DeclareNeed
     declared_ms: int
     kept: bool = True
+    used_ms: int | None = None
 
 
 class KeptNeed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,14 +54,22 @@ class KeptNeed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     Attributes:
       asked: As it was declared.
       declared_ms: When.
+      used_ms: When its series was last asked for; None if never.
     """
 
     asked: DeclareNeed
     declared_ms: int
+    used_ms: int | None = None
 
 
 def declared(
-    asked: DeclareNeed, *, now_ms: int, margin: int = MARGIN, page: int = 200, kept: bool = True
+    asked: DeclareNeed,
+    *,
+    now_ms: int,
+    margin: int = MARGIN,
+    page: int = 200,
+    kept: bool = True,
+    used_ms: int | None = None,
 ) -> Declared:
     """Return the need that `asked` declares.
 
@@ -72,6 +79,7 @@ def declared(
       margin: Candles more than the indicators take.
       page: Candles in a page of the exchange.
       kept: Whether it ends if it is not used.
+      used_ms: When its series was asked for in an earlier process; None if that is not known.
 
     Raises:
       InvalidRequest: Something in it cannot be; the message says what, and what was wanted.
@@ -94,6 +102,7 @@ def declared(
         asked=asked,
         declared_ms=now_ms,
         kept=kept,
+        used_ms=used_ms,
     )
 
 
@@ -130,22 +139,31 @@ class NeedBook:
 
     def __init__(self) -> None:
         self.is_recalled = False
-        self._needs: dict[Key, Declared] = {}
+        # Of each series, by strategy: there may be thousands.
+        self._needs: dict[Series, dict[str, Declared]] = {}
+        self._size = 0
 
     def __iter__(self) -> Iterator[Declared]:
-        """Return all, as they were declared."""
-        return iter(list(self._needs.values()))
+        """Return all needs."""
+        return iter([need for of_one in self._needs.values() for need in of_one.values()])
 
     def __len__(self) -> int:
         """Return how many there are."""
-        return len(self._needs)
+        return self._size
 
     def put(self, need: Declared) -> None:
         """Take a need up, in place of what the same strategy needed of the same series."""
-        key = (need.strategy, need.series)
-        if key not in self._needs and len(self._needs) >= NEEDS_MAX:
-            raise Overloaded(f"{NEEDS_MAX} needs are declared already, which is the most there are")
-        self._needs[key] = need
+        if self.get(need.strategy, need.series) is None:
+            if self._size >= NEEDS_MAX:
+                raise Overloaded(
+                    f"{NEEDS_MAX} needs are declared already, which is the most there are"
+                )
+            self._size += 1
+        self._needs.setdefault(need.series, {})[need.strategy] = need
+
+    def get(self, strategy: str, series: Series) -> Declared | None:
+        """Return what a strategy needs of a series; None if nothing."""
+        return self._needs.get(series, {}).get(strategy)
 
     def find(
         self, *, strategy: str = "", market: str = "", timeframe: str = ""
@@ -161,23 +179,36 @@ class NeedBook:
 
     def of(self, series: Series) -> tuple[Declared, ...]:
         """Return all needs of one series."""
-        return tuple(need for need in self if need.series == series)
+        return tuple(self._needs.get(series, {}).values())
 
     def drop(self, needs: Iterable[Declared]) -> None:
         """Forget needs."""
         for need in needs:
-            self._needs.pop((need.strategy, need.series), None)
+            of_one = self._needs.get(need.series, {})
+            if of_one.pop(need.strategy, None) is not None:
+                self._size -= 1
+            if not of_one:
+                self._needs.pop(need.series, None)
 
-    def candles(self) -> dict[Series, int]:
+    def candles(self, series: Series) -> int:
+        """Return how many candles are needed of a series; 0 if none."""
+        return max((need.need.candles for need in self.of(series)), default=0)
+
+    def all_candles(self) -> dict[Series, int]:
         """Return how many candles are needed of each series."""
-        widest: dict[Series, int] = {}
-        for need in self._needs.values():
-            widest[need.series] = max(need.need.candles, widest.get(need.series, 0))
-        return widest
+        return {series: self.candles(series) for series in self._needs}
 
-    def encode(self) -> bytes:
-        """Return what is to outlive the process: the needs that bots have declared."""
-        kept = [KeptNeed(asked=n.asked, declared_ms=n.declared_ms) for n in self if n.kept]
+    def encode(self, used_ms: Callable[[Declared], int | None]) -> bytes:
+        """Return what is to outlive the process: the needs that bots have declared.
+
+        Args:
+          used_ms: Returns when the series of a need was last asked for.
+        """
+        kept = [
+            KeptNeed(asked=need.asked, declared_ms=need.declared_ms, used_ms=used_ms(need))
+            for need in self
+            if need.kept
+        ]
         return msgspec.json.encode(kept)
 
     @staticmethod

@@ -17,7 +17,6 @@ class PreloadPolicy:
       requests: Requests for candles that the exchange allows in its shortest window.
       group: The exchange's own name for the group in which they count.
       settle_s: How long after its end a candle may still change, in seconds.
-      max_age_s: How old the newest candle may be where a request does not say, in seconds.
       rows: Candles in memory of a series of which it is not known how deep it is asked.
       memory_bytes_max: Most memory for candles, in bytes.
     """
@@ -29,6 +28,5 @@ class PreloadPolicy:
     requests: int = 10
     group: str = "candles"
     settle_s: float = 5.0
-    max_age_s: float = 1.0
     rows: int = 200
     memory_bytes_max: int = 100_000_000

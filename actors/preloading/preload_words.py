@@ -86,7 +86,9 @@ def _expected(
 def _not_worth(report: PreloadReport, each: PredictionReport) -> str:
     if each.probability < report.bar:
         return f"not fetched before, which pays from {report.bar:.0%} on"
-    return f"not fetched before, as only {report.spare:.0%} of the limit is unused"
+    if report.spare < 1:
+        return f"not fetched before, as only {report.spare:.0%} of the limit is unused"
+    return f"not fetched before, as that would save no more than {words_of_s(report.page_s)}"
 
 
 def _record(report: PreloadReport) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -82,6 +83,11 @@ class Uses:
         self._pending.append(Use(key, at_s, depth, closed, max_age_s, hit))
         if not self._arrived.is_set():
             self._arrived.set()
+
+    def last_s(self, key: SeriesKey) -> float:
+        """Return when a series was last asked for, on `Clock.now_s`; -inf if that is not known."""
+        last = self._last.get(key)
+        return -math.inf if last is None else last[0] - EVERY_S
 
     async def take(self) -> list[Use]:
         """Return what was noted since the last time, in order; wait until there is something."""

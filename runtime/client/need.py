@@ -7,14 +7,17 @@ from actors.preload_messages import DeclareNeed
 from actors.preload_reports import NeedReport
 from runtime.client.need_requests import WAIT_S, await_request, release_request, state_request
 from runtime.client.requests import TIMEOUT_S, AsyncAsk
-from runtime.core.errors import CallTimeout
+from runtime.core.errors import ActorDown, ActorRestarted, CallTimeout
+
+# What a restart of the PreloaderActor counts for while somebody waits, in seconds.
+_RESTART_S = 1.0
 
 
 class Need:
     """What a strategy uses of one series. Made by `market.need`.
 
     It goes on when this object is forgotten: it ends with `release`, or when its candles were not
-    asked for in `preload.keep_need_s`. One that the runtime has lost is declared again.
+    asked for in `preload.keep_need_s`. Then `wait_ready` and `state` raise `UnknownNeed`.
 
     Every method raises what `AsyncClient.ask` raises.
 
@@ -42,8 +45,11 @@ class Need:
         while True:
             try:
                 self.report = await self._ask(await_request(self._declared), min(left_s, WAIT_S))
-            except UnknownNeed:
-                await self._ask(self._declared, TIMEOUT_S)
+            except (ActorDown, ActorRestarted):
+                # It goes on in the next life, which is asked anew.
+                left_s -= _RESTART_S
+                if left_s <= 0:
+                    raise
             except CallTimeout:
                 left_s -= WAIT_S
                 if left_s <= 0:
@@ -54,7 +60,13 @@ class Need:
     async def state(self, *, timeout_s: float = TIMEOUT_S) -> NeedReport:
         """Return how far it is."""
         found = await self._ask(state_request(self._declared), timeout_s)
-        self.report = found[0] if found else await self._ask(self._declared, timeout_s)
+        if not found:
+            what = f"{self._declared.market} {self._declared.timeframe}"
+            raise UnknownNeed(
+                f"strategy {self._declared.strategy!r} needs nothing of {what} any more: it was "
+                "released, or not used for long"
+            )
+        self.report = found[0]
         return self.report
 
     async def release(self, *, timeout_s: float = TIMEOUT_S) -> None:

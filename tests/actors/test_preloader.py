@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
@@ -89,7 +90,8 @@ class FakeLimiter(Actor):
     async def handle_call(self, request: Request[Any]) -> object:
         """Answer with a tenth of a second for each request."""
         assert isinstance(request, ForecastSlots)
-        return SlotForecast(answered_s=request.requests / 10, journey_s=0.05)
+        answered_s = tuple(each / 10 for each in request.requests)
+        return SlotForecast(answered_s=answered_s, journey_s=0.05)
 
 
 @asynccontextmanager
@@ -220,6 +222,40 @@ async def test_a_kept_need_that_means_nothing_any_more_is_dropped_by_name(
             assert await names_of(world) == ["mine"]
 
     assert "a declared need is dropped" in caplog.text
+
+
+async def test_when_a_need_was_used_outlives_the_process() -> None:
+    """Else what a bot uses all the time would end soon after a restart."""
+    keeper, policy = MemoryKeeper(), PreloadPolicy(keep_need_s=600)
+    async with opened(needs=keeper, policy=policy) as world:
+        await world.ref.call(NEED)
+        await trio.sleep(500)
+        used_s = trio.current_time()
+        world.uses.note(("KRW-BTC", "1m"), used_s, 60, closed=False, max_age_s=1.0, hit=True)
+        await trio.sleep(1)
+        (before,) = await world.ref.call(GetNeeds())
+    async with opened(needs=keeper, policy=policy) as world:
+        (after,) = await world.ref.call(GetNeeds())
+
+    assert before.used_ms == after.used_ms == before.declared_ms + 500_000
+    assert after.ends_ms == before.ends_ms == before.declared_ms + 1_100_000
+
+
+async def test_needs_beyond_the_bound_are_dropped_at_the_start_and_those_of_settings_are_not(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A runtime that does not start helps nobody."""
+    keeper = MemoryKeeper()
+    async with opened(needs=keeper) as world:
+        await world.ref.call(NEED)
+        await world.ref.call(msgspec.structs.replace(NEED, strategy="other"))
+    monkeypatch.setattr("actors.preloading.needs.NEEDS_MAX", 2)
+    configured = [msgspec.structs.replace(NEED, strategy="configured")]
+    with caplog.at_level(logging.WARNING):
+        async with opened(needs=keeper, configured=configured) as world:
+            assert await names_of(world) == ["configured", "mine"]
+
+    assert "a declared need is dropped: 2 needs are declared already" in caplog.text
 
 
 async def test_a_need_of_the_configuration_is_there_from_the_start_and_does_not_end() -> None:

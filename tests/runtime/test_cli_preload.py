@@ -153,17 +153,24 @@ def test_waiting_tells_news_on_standard_error_and_the_end_on_standard_output(
     assert sum(isinstance(each, GetNeeds) for each in runtime.asked) == 2
 
 
-def test_need_that_the_runtime_lost_meanwhile_is_declared_again(runtime: Runtime) -> None:
-    """It was restarted, perhaps on another store; whoever waits wants it all the same."""
+def test_need_that_was_released_meanwhile_is_not_declared_again(runtime: Runtime) -> None:
+    """Somebody wanted it to end; whoever waits is told."""
     runtime.trouble = [UnknownNeed("declared no need")]
 
-    assert runtime.marketd("need|KRW-BTC|1d|--wait") == 0
-    assert [type(each) for each in runtime.asked] == [
-        DeclareNeed,
-        AwaitNeed,
-        DeclareNeed,
-        AwaitNeed,
-    ]
+    assert runtime.marketd("need|KRW-BTC|1d|--wait") == 1
+    assert [type(each) for each in runtime.asked] == [DeclareNeed, AwaitNeed]
+
+
+@pytest.mark.parametrize(
+    "line", ["need|KRW-BTC|1d|--strategy|mine|ATR(20)|RSI(14)", "need|KRW-BTC|1d|ATR(20)|RSI(14)"]
+)
+def test_indicators_may_stand_behind_options(runtime: Runtime, line: str) -> None:
+    """A shell's user adds them at the end of the line."""
+    assert runtime.marketd(line) == 0
+
+    (asked,) = runtime.asked
+    assert isinstance(asked, DeclareNeed)
+    assert asked.indicators == ("ATR(20)", "RSI(14)")
 
 
 def test_what_is_not_ready_in_time_is_no_success(

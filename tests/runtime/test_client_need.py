@@ -32,7 +32,7 @@ from runtime.client.need_blocking import SyncNeed
 from runtime.client.need_requests import WAIT_S, declare_request
 from runtime.client.trio_client import open_client
 from runtime.core.clock import TrioClock
-from runtime.core.errors import CallTimeout
+from runtime.core.errors import ActorDown, ActorRestarted, CallTimeout
 from runtime.core.message import Request
 from runtime.indicators import ATR, HIGH
 from runtime.preload_settings import PreloadSettings
@@ -154,7 +154,8 @@ async def market(
 async def test_need_becomes_ready_and_is_at_hand(market: AsyncClient) -> None:
     """As the README has it: indicators by name, then candles without the exchange."""
     need = await market.need([ATR(20), "HIGH(60)"], market="KRW-BTC", timeframe="1m")
-    assert (need.report.needed, need.report.state) == (400, "waiting")
+    assert need.report.needed == 400
+    assert need.report.state in ("waiting", "fetching")
 
     ready = await need.wait_ready(timeout_s=30)
 
@@ -192,17 +193,15 @@ async def test_released_need_is_gone_and_can_be_released_again(market: AsyncClie
 
 
 @pytest.mark.parametrize("how", ["wait_ready", "state"])
-async def test_need_that_the_runtime_has_lost_is_declared_again(
-    how: str, market: AsyncClient
-) -> None:
-    """The bot holds it, so it is needed: whoever dropped it, and why."""
+async def test_need_that_was_released_is_not_declared_again(how: str, market: AsyncClient) -> None:
+    """Somebody wanted it to end; whoever still holds it is told."""
     need = await market.need([HIGH(60)], market="KRW-BTC", timeframe="1m")
     await need.release()
 
-    await getattr(need, how)(timeout_s=30)
+    with pytest.raises(UnknownNeed, match="'default'"):
+        await getattr(need, how)(timeout_s=30)
 
-    (kept,) = await market.needs()
-    assert kept.indicators == ("HIGH(60)",)
+    assert await market.needs() == ()
 
 
 @pytest.mark.parametrize(
@@ -296,16 +295,31 @@ async def test_waiting_on_trio_ends_in_time(timeout_s: float) -> None:
     assert trio.current_time() - began_s == pytest.approx(timeout_s)
 
 
-def test_need_that_is_lost_while_it_is_waited_for_is_declared_again() -> None:
-    """And waited for."""
+def test_who_waits_for_a_need_hears_that_it_was_released() -> None:
+    """It is not declared again: somebody wanted it to end."""
     slow = Slow()
     slow.lost = True
     need = SyncNeed(slow.answer, DECLARED, SAMPLE_NEED)
 
-    with pytest.raises(CallTimeout, match="no answer within 5 s"):
+    with pytest.raises(UnknownNeed, match="declared no need"):
         need.wait_ready(timeout_s=5)
 
-    assert (slow.lost, slow.waits_s) == (False, [5, 5])
+
+def test_who_waits_for_a_need_outlasts_a_restart_but_not_without_end() -> None:
+    """The need goes on in the next life of who keeps it."""
+    lives = [ActorRestarted("ended"), ActorDown("ended"), READY_NEED]
+
+    def answer(_: Request[Any], __: float) -> Any:
+        life = lives.pop(0)
+        if isinstance(life, Exception):
+            raise life
+        return life
+
+    assert SyncNeed(answer, DECLARED, SAMPLE_NEED).wait_ready() == READY_NEED
+    lives[:] = [ActorDown("ended")] * 9
+    with pytest.raises(ActorDown, match="ended"):
+        SyncNeed(answer, DECLARED, SAMPLE_NEED).wait_ready(timeout_s=5)
+    assert len(lives) == 4
 
 
 # ------------------------------------------------------------------ what is handed in

@@ -30,7 +30,7 @@ upbit 3 needs, 1 of them ready
 habits of 12 series, 4,096 bytes
 predictions 1,234, acted on 130 (from 45% on, with all of the limit unused)
 fetched ahead 125, 100 of them asked for in time (80%)
-asked for 500, 400 of them ready by then (80%)
+asked for 500, 400 of them from predictions (80%)
 limit 90% unused
 memory 1,234,567 of 100,000,000 bytes, up to 400 candles a series
  being fetched timeframe as for candles since
