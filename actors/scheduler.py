@@ -7,8 +7,9 @@
 One for the whole runtime. Runs go on in tasks of their own, so nobody waits for one who did not ask
 to. An exchange that is away makes a run fail and nothing else.
 
-When it dies, or the process ends, runs under way are broken off and recorded as such; they are due
-still, so its successor runs each of them once. All else is kept.
+When it dies, or is stopped, runs under way are broken off and recorded as such; a process that is
+killed leaves no record of them. Either way they are due still, so its successor runs each of them
+once. All else is kept.
 """
 
 from __future__ import annotations

@@ -99,6 +99,7 @@ class SeriesKeeper:
       state: How far it is; see `NeedReport`.
       whole: Whether all that is wanted exists.
       problem: Why the last try failed; empty if it did not.
+      refusal: The error if asking again will hardly cure it, such as no such market; else None.
       since_s: Since when it has been fetching or ready, on `Clock.now_s`.
       took_s: How long it took to become ready the first time; None before.
       scope: Ends it when cancelled.
@@ -109,6 +110,7 @@ class SeriesKeeper:
         self.state: NeedState = "waiting"
         self.whole = True
         self.problem = ""
+        self.refusal: InvalidRequest | None = None
         self.began_s = self.since_s = parts.clock.now_s()
         self.took_s: float | None = None
         self.scope = trio.CancelScope()
@@ -172,14 +174,16 @@ class SeriesKeeper:
             try:
                 answer = await self._fetch(wanted)
             except (MarketDataError, ActorError) as error:
+                self.refusal = error if isinstance(error, InvalidRequest) else None
                 self._note("failing", str(error))
                 wait_s = min(_RETRY_S * 2.0 ** min(tries, 10), _RETRY_S_MAX)
-                if isinstance(error, InvalidRequest):
-                    # No such market, most likely: it may be listed one day.
+                if self.refusal is not None:
+                    # It may be listed one day.
                     wait_s = _HOPELESS_S
                 tries += 1
                 await trio.sleep(wait_s * self._parts.rng.uniform(0.8, 1.2))
                 continue
+            self.refusal = None
             self._has, self.whole = len(answer), len(answer) >= wanted
             if wanted >= self._wanted or not self.whole:
                 break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
@@ -96,14 +97,14 @@ class NeedDesk:
         return need
 
     def await_ready(self, request: AwaitNeed, reply: Reply) -> None:
-        """Answer when a need is ready; at once if it is."""
+        """Answer when a need is ready, or never will be; at once if it is."""
         market = str(Market.parse(request.market))
         found = self._book.find(
             strategy=request.strategy, market=market, timeframe=request.timeframe
         )
         if not found:
             reply.fail(self._unknown(request.strategy, f"{market} {request.timeframe}"))
-        elif self.keepers[found[0].series].state == "ready":
+        elif self._is_decided(self.keepers[found[0].series]):
             self._nursery.start_soon(self._answer, found[0], reply)
         elif len(self._waiting) >= WAITING_MAX:
             reply.fail(Overloaded(f"{WAITING_MAX} requests wait for needs already"))
@@ -142,14 +143,14 @@ class NeedDesk:
     # -------------------------------------------------------------- what happens
 
     def series_changed(self, series: Series) -> None:
-        """Answer those who waited for a series that is ready now."""
+        """Answer those who waited for a series that is ready now, or never will be."""
         keeper = self.keepers.get(series)
-        ready = keeper is not None and keeper.state == "ready"
+        decided = keeper is not None and self._is_decided(keeper)
         still: list[tuple[Declared, Reply]] = []
         for need, reply in self._waiting:
             if reply.abandoned:
                 continue
-            if ready and need.series == series:
+            if decided and need.series == series:
                 self._nursery.start_soon(self._answer, need, reply)
             else:
                 still.append((need, reply))
@@ -254,7 +255,16 @@ class NeedDesk:
             for each, pages in asked.items()
         }
 
+    @staticmethod
+    def _is_decided(keeper: SeriesKeeper) -> bool:
+        return keeper.state == "ready" or keeper.refusal is not None
+
     async def _answer(self, need: Declared, reply: Reply) -> None:
+        keeper = self.keepers.get(need.series)
+        if keeper is not None and keeper.refusal is not None:
+            # A copy each: a raised exception collects the traceback of whoever raised it.
+            reply.fail(copy.copy(keeper.refusal))
+            return
         for report in await self.report([need]):
             reply.send(report)
             return

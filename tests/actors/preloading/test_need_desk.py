@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from actors.errors import InvalidRequest, UnknownNeed
+from actors.errors import InvalidRequest, UnknownMarket, UnknownNeed
 from actors.preload_messages import AwaitNeed
 from actors.sandbox.faults import Fault
 from actors.sandbox.market import SandboxMarket
@@ -211,6 +211,24 @@ async def test_an_exchange_that_is_away_is_told_and_waited_for(
     assert "500" in away.missing
     assert away.ready_in_s is None
     assert report.state == "ready"
+
+
+async def test_who_waits_for_a_market_that_does_not_exist_is_told_at_once(
+    tmp_path: Path, clock: TrioClock, markets: tuple[SandboxMarket, ...]
+) -> None:
+    """The need stays, in case it is listed one day, and is hardly ever asked for."""
+    async with opened(tmp_path, markets, clock) as rehearsal:
+        need = await rehearsal.market.need(["SMA(20)"], market="KRW-NOPE", timeframe="1m")
+        for _ in range(2):
+            with pytest.raises(UnknownMarket, match="no such market"):
+                await need.wait_ready()
+        told_s = trio.current_time()
+        await trio.sleep(3_600)
+        state = await need.state()
+
+    assert told_s < 2
+    assert state.state == "failing"
+    assert len(rehearsal.pages()) <= 5
 
 
 async def test_declaring_anew_takes_the_place_of_what_was_declared(
