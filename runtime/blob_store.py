@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from contextlib import suppress
 from pathlib import Path
 
 import trio
@@ -46,15 +45,12 @@ class FileBlobKeeper:
             found = read_private(self._path, BLOB_BYTES_MAX + _HEADER_BYTES_MAX)
             return None if found is None else unframed(found)
         except (StoreUnavailable, VaultDamaged, ValueError) as error:
-            aside = self._path.with_name(f"{self._path.name}.bad")
             _log.warning(
-                "%s cannot be used, so it begins anew; it is now %s: %s",
+                "%s cannot be used, so it begins anew; %s: %s",
                 self._path,
-                aside.name,
+                _put_aside(self._path),
                 error,
             )
-            with suppress(OSError):
-                self._path.replace(aside)
             return None
 
     async def save(self, data: bytes) -> None:
@@ -83,6 +79,16 @@ class FileBlobKeeper:
         if self._failing and not why:
             _log.info("%s can be written again", self._path)
         self._failing = bool(why)
+
+
+def _put_aside(path: Path) -> str:
+    """Keep what cannot be used for who wants to look; return what became of it, in words."""
+    aside = path.with_name(f"{path.name}.bad")
+    try:
+        path.replace(aside)
+    except OSError as error:
+        return f"it cannot be put aside ({error.strerror}), and is in the way"
+    return f"it is now {aside.name}"
 
 
 def framed(data: bytes) -> bytes:

@@ -86,7 +86,7 @@ def _exchange(report: Result) -> Iterable[Any]:
         [
             (
                 report["exchange"],
-                f"{number(report['needs'])} needs, {number(report['ready'])} of them ready",
+                f"needs: {number(report['needs'])}, ready: {number(report['ready'])}",
             ),
             (
                 "habits",

@@ -119,7 +119,7 @@ class Ahead:
 
     def note(self, use: Use) -> None:
         """Learn from a request, and expect what it leads to."""
-        if not use.max_age_s and not use.closed:
+        if not use.max_age_s:
             # Who wants the exchange to be asked cannot be helped by having asked it.
             return
         at_ms = self._exchange_ms(use.at_s)

@@ -155,13 +155,20 @@ class SeriesKeeper:
         """Fetch and keep until cancelled."""
         with self.scope:
             await self._fetch_all()
-            with trio.move_on_after(_CALM_S):
-                while self._parts.turns.borrowed_tokens:  # noqa: ASYNC110 - a limiter tells nobody
-                    await trio.sleep(_CALM_LOOK_S)
+            while not await self._is_calm():
+                await self._fetch_all()
             with self._parts.hold(self.series):
                 while True:
                     await self._stay()
                     await self._fetch_all()
+
+    async def _is_calm(self) -> bool:
+        """Return True when streams may be asked for; False as soon as more is wanted."""
+        with trio.move_on_after(_CALM_S):
+            while self._parts.turns.borrowed_tokens and not self._grown.is_set():
+                with trio.move_on_after(_CALM_LOOK_S):
+                    await self._grown.wait()
+        return not self._grown.is_set()
 
     # -------------------------------------------------------------- fetching
 

@@ -141,3 +141,19 @@ async def test_saves_are_made_in_turn(path: Path) -> None:
             await trio.lowlevel.checkpoint()
     # The lock is given in the order in which it was asked for.
     assert FileBlobKeeper(path).load() == b"19"
+
+
+def test_what_cannot_be_put_aside_is_said_to_be_in_the_way(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A folder of that name, and another where it would be moved to."""
+    path = tmp_path / "jobs.blob"
+    path.mkdir()
+    (tmp_path / "jobs.blob.bad").mkdir()
+    (tmp_path / "jobs.blob.bad" / "full").touch()
+
+    with caplog.at_level(logging.WARNING):
+        assert FileBlobKeeper(path).load() is None
+
+    assert "cannot be put aside" in caplog.text
+    assert path.is_dir()

@@ -26,7 +26,7 @@ momentum KRW-BTC 1d: ATR(20), VOLUME(30)
 """
 
 PRELOAD = """\
-upbit 3 needs, 1 of them ready
+upbit needs: 3, ready: 1
 habits of 12 series, 4,096 bytes
 predictions 1,234, acted on 130 (from 45% on, with all of the limit unused)
 fetched ahead 125, 100 of them asked for in time (80%)

@@ -246,6 +246,26 @@ async def test_declaring_anew_takes_the_place_of_what_was_declared(
     assert needs == {"a": 800, "b": 600}
 
 
+async def test_a_need_that_grows_does_not_wait_until_others_are_ready(
+    tmp_path: Path, clock: TrioClock, markets: tuple[SandboxMarket, ...]
+) -> None:
+    """Though its streams do, because what they cost at first would slow the others down."""
+    async with opened(tmp_path, markets, clock) as rehearsal:
+        market = rehearsal.market
+        long = await market.need(history=10_000, market="KRW-BTC", timeframe="1m")
+        small = await market.need(history=100, market="KRW-ETH", timeframe="1m")
+        await small.wait_ready()
+        began_s = trio.current_time()
+        grown = await market.need(history=700, market="KRW-ETH", timeframe="1m")
+        report = await grown.wait_ready()
+        took_s = trio.current_time() - began_s
+        still = await long.state()
+
+    assert report.covered == 800
+    assert took_s < 2
+    assert still.state == "fetching"
+
+
 async def test_what_is_released_is_let_go(
     tmp_path: Path, clock: TrioClock, markets: tuple[SandboxMarket, ...]
 ) -> None:
