@@ -116,6 +116,7 @@ class PreloadReport(msgspec.Struct, frozen=True, kw_only=True):
       wasted: Pages fetched ahead that nobody asked for in time.
       asked: Times that a series was needed anew since start.
       ready_when_asked: Those of them for which a prediction had fetched in time.
+      unheard: Requests since start that nothing was learnt from, because too many came at once.
       page_s: How long a page takes lately, in seconds: what having it ahead saves.
       bar: The probability from which a prediction is acted on when all slots are spare, 0 to 1.
       spare: What part of the exchange's limit is unused now, 0 to 1.
@@ -137,6 +138,7 @@ class PreloadReport(msgspec.Struct, frozen=True, kw_only=True):
     wasted: int = 0
     asked: int = 0
     ready_when_asked: int = 0
+    unheard: int = 0
     page_s: float = 0.0
     bar: float = 1.0
     spare: float

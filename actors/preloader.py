@@ -41,13 +41,14 @@ from actors.preload_messages import (
 )
 from actors.preload_reports import PreloadReport
 from actors.preloading.ahead import Ahead, AheadParts, open_habits
+from actors.preloading.habit_values import SeriesKey
 from actors.preloading.keeping import KeepParts
 from actors.preloading.need_desk import NeedDesk
 from actors.preloading.needs import NeedBook
 from actors.preloading.policy import PreloadPolicy
 from actors.preloading.preload_words import explain
 from actors.preloading.sizing import Sizing
-from actors.preloading.uses import SeriesKey, Use, Uses
+from actors.preloading.uses import Use, Uses
 from actors.series import Series
 from runtime.core.actor import Actor
 from runtime.core.errors import ActorError
@@ -244,6 +245,7 @@ class PreloaderActor(Actor):
                 ready=sum(
                     len(self._book.of(each.series)) for each in keepers if each.state == "ready"
                 ),
+                unheard=self._world.uses.dropped,
                 spare=self._world.spare(),
                 memory_bytes=sum(known.nbytes + SERIES_BYTES for known in held),
                 memory_bytes_max=self._policy.memory_bytes_max,

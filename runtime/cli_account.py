@@ -21,6 +21,7 @@ from actors.key_messages import (
 )
 from actors.key_rules import split_name
 from runtime.cli_keys import confirm, left, show
+from runtime.cli_parts import add_part
 from runtime.client.blocking import BlockingClient
 from runtime.core.message import Request
 
@@ -48,11 +49,7 @@ def add_account(account: argparse.ArgumentParser, common: argparse.ArgumentParse
 def _part(
     parts: Any, common: argparse.ArgumentParser, name: str, help_text: str, make: Make
 ) -> argparse.ArgumentParser:
-    part: argparse.ArgumentParser = parts.add_parser(
-        name, help=help_text, description=help_text, parents=[common]
-    )
-    part.set_defaults(run=_run(make))
-    return part
+    return add_part(parts, [common], name, help_text, run=_run(make))
 
 
 def _add_yes(part: argparse.ArgumentParser) -> None:

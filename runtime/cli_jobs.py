@@ -10,6 +10,7 @@ from actors.errors import InvalidRequest
 from actors.job_messages import AddJob, GetJobRuns, ListJobs, RemoveJob, RunJob
 from actors.job_reports import JobSpec
 from actors.lengths import length_s
+from runtime.cli_parts import add_part
 from runtime.core.message import Request
 
 
@@ -34,11 +35,7 @@ def _part(
     help_text: str,
     message: Callable[[argparse.Namespace], Request[Any]],
 ) -> argparse.ArgumentParser:
-    part: argparse.ArgumentParser = parts.add_parser(
-        name, help=help_text, description=help_text, parents=[common]
-    )
-    part.set_defaults(message=message, what=f"jobs {name}")
-    return part
+    return add_part(parts, [common], name, help_text, message=message, what=f"jobs {name}")
 
 
 def _add_name(part: argparse.ArgumentParser) -> None:

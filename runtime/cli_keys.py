@@ -36,6 +36,7 @@ from actors.vault_messages import (
     RotateVault,
     UnlockVault,
 )
+from runtime.cli_parts import add_part
 from runtime.cli_secrets import as_text, new_passphrase, present_passphrase
 from runtime.cli_times import time
 from runtime.client.blocking import BlockingClient
@@ -64,11 +65,7 @@ def _part(
     help_text: str,
     run: Callable[[BlockingClient, argparse.Namespace], int],
 ) -> argparse.ArgumentParser:
-    part: argparse.ArgumentParser = parts.add_parser(
-        name, help=help_text, description=help_text, parents=parents
-    )
-    part.set_defaults(run=run)
-    return part
+    return add_part(parts, parents, name, help_text, run=run)
 
 
 def _add_vault(parts: Any, common: Any, changing: Any, losing: Any) -> None:

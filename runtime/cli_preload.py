@@ -23,6 +23,7 @@ from actors.preload_messages import (
 )
 from actors.preload_reports import NeedReport
 from runtime.cli_keys import show
+from runtime.cli_parts import add_part
 from runtime.client.blocking import BlockingClient
 from runtime.client.need_blocking import SyncNeed
 from runtime.config import load_settings
@@ -106,11 +107,7 @@ def _part(
     help_text: str,
     message: Callable[[argparse.Namespace], Request[Any]],
 ) -> argparse.ArgumentParser:
-    part: argparse.ArgumentParser = parts.add_parser(
-        name, help=help_text, description=help_text, parents=[common]
-    )
-    part.set_defaults(message=message, what=f"preload {name}")
-    return part
+    return add_part(parts, [common], name, help_text, message=message, what=f"preload {name}")
 
 
 def _explain(options: argparse.Namespace) -> ExplainPreload:

@@ -10,7 +10,6 @@ because the disk is full, the next one finds only the `.last` and knows that it 
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,7 +18,9 @@ from pathlib import Path
 import msgspec
 import trio
 
+from actors.errors import StoreUnavailable
 from actors.limit_file import BYTES_MAX, KeptLimits, all_spent, decode, encode
+from actors.stores.private_files import replace_private
 from runtime.core.clock import Clock
 from runtime.shared_limits import exchange_key, limits_dir
 
@@ -127,8 +128,8 @@ class FileLimitKeeper:
         data, why = encode(kept)
         try:
             if data is not None:
-                _replace(self._path, data, durable=durable)
-        except OSError as error:
+                replace_private(self._path, data, durable=durable)
+        except StoreUnavailable as error:
             why = str(error)
         if why:
             # What is there is no longer all, and moving it needs no room.
@@ -144,30 +145,3 @@ class FileLimitKeeper:
         if self._failing and not why:
             _log.info("%s can be written again", self._path)
         self._failing = bool(why)
-
-
-def _replace(path: Path, data: bytes, *, durable: bool) -> None:
-    """Put `data` in place of what is in `path`, as a whole or not at all."""
-    fresh = path.with_suffix(".new")
-    # A process that was killed may have left one. Made anew, because only then are its rights ours.
-    fresh.unlink(missing_ok=True)
-    # Without O_BINARY, Windows would translate line ends.
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    handle = os.open(fresh, flags, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
-        if durable:
-            file.flush()
-            os.fsync(file.fileno())
-    fresh.replace(path)
-    # On Windows a folder cannot be opened, and needs not be: its file system keeps a journal.
-    if durable and os.name == "posix":
-        _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -27,10 +27,10 @@ from actors.keeper import BlobKeeper
 from actors.messages import GetCandles, Priority
 from actors.preload_messages import LoadCandles
 from actors.preload_reports import FetchReport, PredictionReport, PreloadReport
-from actors.preloading.habit_values import PAGE_MS, Prediction
+from actors.preloading.habit_values import PAGE_MS, Prediction, SeriesKey
 from actors.preloading.habits import Habits
 from actors.preloading.policy import PreloadPolicy
-from actors.preloading.uses import SeriesKey, Use
+from actors.preloading.uses import Use
 from actors.preloading.worth import Price, worth
 from actors.series import Series
 from runtime.core.clock import Clock
@@ -50,6 +50,8 @@ _WINDOW_S = 1.0
 _SLOWER = 1.5
 # Steps of the model at a time; others have their turn in between.
 _STEPS_MAX = 20
+# A page that is late is looked for again after so long.
+_LATE_MS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +109,10 @@ class Ahead:
         self._numbers = itertools.count()
         # By the moment at which it has to be decided.
         self._expected: list[tuple[int, int, Prediction]] = []
-        # By the series; each until nobody can use it any more.
+        # By the series; each until nobody can use it any more, and by when that is.
         self._fetches: dict[SeriesKey, list[_Fetch]] = {}
+        self._ends: list[tuple[int, int, _Fetch]] = []
+        self._in_flight = 0
         limit = RateLimit(parts.policy.requests, _WINDOW_S)
         self._unexpected = Headroom(limit, _WINDOW_S)
         self._changed = trio.Event()
@@ -186,24 +190,33 @@ class Ahead:
             self._expect(self._habits.expire(now_ms))
 
     def _wait_s(self, now_ms: int) -> float:
-        moments = [self._habits.wake_ms, self._expected[0][0] if self._expected else None]
-        moments += [each.prediction.until_ms + 1 for _, each in self._all() if not each.flying]
-        next_ms = min((each for each in moments if each is not None), default=math.inf)
+        moments = [queue[0][0] for queue in (self._expected, self._ends) if queue]
+        wake_ms = self._habits.wake_ms
+        next_ms = min(*moments, math.inf if wake_ms is None else wake_ms, math.inf)
         # Looked at now and then in any case: the exchange's clock is an estimate, and may jump.
         return min(max((next_ms - now_ms) / 1000, 0.001), 60.0)
 
     def _settle(self, now_ms: int) -> None:
         """Count the pages that nobody can use any more."""
-        for key, fetches in list(self._fetches.items()):
-            for fetch in [each for each in fetches if each.prediction.until_ms < now_ms]:
-                if fetch.flying:
-                    continue
-                fetches.remove(fetch)
-                if fetch.acted and not fetch.used:
-                    self._counts["wasted"] += 1
-                    self._price.wasted()
-            if not fetches:
-                del self._fetches[key]
+        while self._ends and self._ends[0][0] <= now_ms:
+            fetch = heapq.heappop(self._ends)[2]
+            if fetch.flying:
+                # It is looked at again when it has landed.
+                self._end_at(fetch, now_ms + _LATE_MS)
+                continue
+            self._forget(fetch)
+            if fetch.acted and not fetch.used:
+                self._counts["wasted"] += 1
+                self._price.wasted()
+
+    def _end_at(self, fetch: _Fetch, at_ms: int) -> None:
+        heapq.heappush(self._ends, (at_ms, next(self._numbers), fetch))
+
+    def _forget(self, fetch: _Fetch) -> None:
+        fetches = self._fetches[fetch.prediction.key]
+        fetches.remove(fetch)
+        if not fetches:
+            del self._fetches[fetch.prediction.key]
 
     def _consider(self, prediction: Prediction, now_ms: int) -> None:
         """Fetch what is expected if that is worth it."""
@@ -215,8 +228,10 @@ class Ahead:
         # One that is not fetched is remembered, too: when it comes, it is not unexpected.
         fetch = _Fetch(prediction, self._parts.clock.now_s(), acts, acts)
         self._fetches.setdefault(prediction.key, []).append(fetch)
+        self._end_at(fetch, prediction.until_ms + 1)
         if acts:
             self._counts["acted"] += 1
+            self._in_flight += 1
             self._parts.nursery.start_soon(self._fetch, fetch)
 
     def _is_worth(self, prediction: Prediction) -> bool:
@@ -231,8 +246,7 @@ class Ahead:
         """Return whether a slot is left beyond those that may be asked for unexpectedly."""
         policy, now_s = self._parts.policy, self._parts.clock.now_s()
         free = self._parts.spare() * policy.requests
-        flying = sum(fetch.flying for _, fetch in self._all())
-        return free - flying >= 1 + self._unexpected.kept(1, now_s, share=0.0)
+        return free - self._in_flight >= 1 + self._unexpected.kept(1, now_s, share=0.0)
 
     def _is_there(self, prediction: Prediction) -> bool:
         """Return whether memory will have it without being fetched."""
@@ -269,10 +283,11 @@ class Ahead:
         except (MarketDataError, ActorError) as error:
             _log.debug("%s %s: nothing fetched ahead: %s", market, timeframe, error)
             # The exchange's trouble is no fault of the prediction.
-            self._fetches[prediction.key].remove(fetch)
+            fetch.acted = False
         else:
             self.page_s += _LATEST * (clock.now_s() - began_s - self.page_s)
         fetch.flying = False
+        self._in_flight -= 1
         self._changed.set()
 
     # -------------------------------------------------------------- figures
@@ -325,21 +340,16 @@ class Ahead:
 
     def _flying(self) -> Iterator[FetchReport]:
         now_s = self._parts.clock.now_s()
-        for (market, timeframe), fetch in self._all():
+        for fetch in [each for fetches in self._fetches.values() for each in fetches]:
             if fetch.flying:
                 yield FetchReport(
-                    market=market,
-                    timeframe=timeframe,
+                    market=fetch.prediction.key[0],
+                    timeframe=fetch.prediction.key[1],
                     candles=fetch.prediction.depth,
                     priority="predicted",
                     whom=fetch.prediction.why,
                     since_s=now_s - fetch.since_s,
                 )
-
-    def _all(self) -> Iterator[tuple[SeriesKey, _Fetch]]:
-        for key, fetches in self._fetches.items():
-            for fetch in fetches:
-                yield key, fetch
 
     def _now_ms(self) -> int:
         return self._parts.exchange_clock.utc_ms()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -20,7 +19,7 @@ NEEDS_MAX = 5_000
 INDICATORS_MAX = 100
 MARGIN = 50
 
-_STRATEGY = re.compile(r"[^\s\x00-\x1f\x7f](?:[^\x00-\x1f\x7f]{0,62}[^\s\x00-\x1f\x7f])?")
+_NAME_MAX = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +107,7 @@ def declared(
 
 def check_strategy(name: str) -> None:
     """Raise `InvalidRequest` if that is no name for a strategy."""
-    if not _STRATEGY.fullmatch(name):
+    if not (0 < len(name) <= _NAME_MAX and name.isprintable() and name == name.strip()):
         raise InvalidRequest(
             "strategy must be a name of 1 to 64 printable characters, without space at its ends; "
             f"was {name[:80]!r}"
@@ -131,14 +130,16 @@ def history_candles(history: int | str | None, timeframe: Timeframe) -> int:
 class NeedBook:
     """All needs of one exchange.
 
-    Bound: `NEEDS_MAX`; one more is `Overloaded`.
+    Args:
+      most: How many there may be; one more is `Overloaded`.
 
     Attributes:
       is_recalled: Whether what the last process kept is in it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = NEEDS_MAX) -> None:
         self.is_recalled = False
+        self._most = most
         # Of each series, by strategy: there may be thousands.
         self._needs: dict[Series, dict[str, Declared]] = {}
         self._size = 0
@@ -154,9 +155,9 @@ class NeedBook:
     def put(self, need: Declared) -> None:
         """Take a need up, in place of what the same strategy needed of the same series."""
         if self.get(need.strategy, need.series) is None:
-            if self._size >= NEEDS_MAX:
+            if self._size >= self._most:
                 raise Overloaded(
-                    f"{NEEDS_MAX} needs are declared already, which is the most there are"
+                    f"{self._most} needs are declared already, which is the most there are"
                 )
             self._size += 1
         self._needs.setdefault(need.series, {})[need.strategy] = need

@@ -15,7 +15,8 @@ from bisect import bisect_left
 from collections.abc import Mapping
 
 from actors.candles import ROW_BYTES
-from actors.preloading.uses import SERIES_MAX, SeriesKey
+from actors.preloading.habit_values import SeriesKey
+from actors.preloading.uses import SERIES_MAX
 
 # Depths are told apart by these steps.
 EDGES = (25, 50, 100, 200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 51_200, 100_000)

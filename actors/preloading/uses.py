@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import trio
 
-SeriesKey: TypeAlias = tuple[str, str]
-"""Market and timeframe, as text."""
+from actors.preloading.habit_values import SeriesKey
 
 # Asked again within so long it is the same need, in seconds: one page would serve both.
 EVERY_S = 0.5

@@ -119,8 +119,14 @@ def read_private(path: Path, bytes_max: int, *, from_root: bool = False) -> byte
     return data
 
 
-def replace_private(path: Path, data: bytes, step: Step = no_step) -> None:
+def replace_private(path: Path, data: bytes, step: Step = no_step, *, durable: bool = True) -> None:
     """Put `data` in the place of what is in `path`: after a crash it is one or the other.
+
+    Args:
+      path: The file.
+      data: All of what is to be in it.
+      step: Called before each step.
+      durable: Whether it must outlive the power going away, too; that takes longer.
 
     Raises:
       StoreUnavailable: It could not be written.
@@ -140,11 +146,13 @@ def replace_private(path: Path, data: bytes, step: Step = no_step) -> None:
             file.write(data[half:])
             file.flush()
             step(f"{path.name}: sync")
-            os.fsync(handle)
+            if durable:
+                os.fsync(handle)
         step(f"{path.name}: rename")
         fresh.replace(path)
         step(f"{path.name}: sync folder")
-        sync_folder(path.parent)
+        if durable:
+            sync_folder(path.parent)
     except OSError as error:
         raise StoreUnavailable(
             f"{path}: {error.strerror}; file and folder must be writable, with some room"

@@ -82,11 +82,21 @@ class Connection(sqlite3.Connection):
         """Run one statement, as `sqlite3.Connection.execute` does."""
         if self.halted:
             raise _Halted("interrupted")
-        return super().execute(sql, parameters)
+        try:
+            return super().execute(sql, parameters)
+        except UnicodeDecodeError as error:
+            # SQLite said what is wrong in words from the file, and Python could not read them.
+            raise _Garbled("a name in the file's own tables is no text") from error
 
 
 class _Halted(sqlite3.OperationalError):
     """The call was cancelled between two statements."""
+
+
+class _Garbled(sqlite3.DatabaseError):
+    """The file is damaged where SQLite keeps what tables there are."""
+
+    sqlite_errorcode = sqlite3.SQLITE_CORRUPT
 
 
 class Database:

@@ -39,6 +39,11 @@ def declare_request(
         raise InvalidRequest(f"indicators must be a list, such as [ATR(20)], was {what!r}")
     if market is None or timeframe is None:
         raise InvalidRequest("a need is of a series: give market and timeframe")
+    if isinstance(history, bool) or not isinstance(history, int | str | None):
+        raise InvalidRequest(
+            "history must be a number of candles, or a length of time such as 90d; was "
+            f"{str(history)[:60]!r}"
+        )
     return DeclareNeed(
         market=market,
         timeframe=timeframe,

@@ -101,11 +101,12 @@ async def opened(
     habits: MemoryKeeper | None = None,
     configured: Sequence[DeclareNeed] = (),
     policy: PreloadPolicy = PreloadPolicy(),  # noqa: B008 - frozen
+    needs_max: int = NEEDS_MAX,
 ) -> AsyncIterator[World]:
     """Run the actor between a cache and a limiter of nothing, as a process of its own would."""
     clock, registry = TrioClock(start_utc_ms=NEW_YEAR_MS), Registry()
     world = World(registry.ref("preloader"))
-    book = NeedBook()
+    book = NeedBook(needs_max)
     around = PreloadWorld(
         exchange="upbit",
         cache=registry.ref("cache"),
@@ -242,17 +243,16 @@ async def test_when_a_need_was_used_outlives_the_process() -> None:
 
 
 async def test_needs_beyond_the_bound_are_dropped_at_the_start_and_those_of_settings_are_not(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A runtime that does not start helps nobody."""
     keeper = MemoryKeeper()
     async with opened(needs=keeper) as world:
         await world.ref.call(NEED)
         await world.ref.call(msgspec.structs.replace(NEED, strategy="other"))
-    monkeypatch.setattr("actors.preloading.needs.NEEDS_MAX", 2)
     configured = [msgspec.structs.replace(NEED, strategy="configured")]
     with caplog.at_level(logging.WARNING):
-        async with opened(needs=keeper, configured=configured) as world:
+        async with opened(needs=keeper, configured=configured, needs_max=2) as world:
             assert await names_of(world) == ["configured", "mine"]
 
     assert "a declared need is dropped: 2 needs are declared already" in caplog.text

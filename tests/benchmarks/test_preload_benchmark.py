@@ -227,3 +227,45 @@ async def _hit_rate(memory_mb: int, *, sized: bool) -> tuple[float, int]:
 
 def _quantile(values: list[float], part: float) -> float:
     return sorted(values)[min(len(values) - 1, int(len(values) * part))]
+
+
+@pytest.mark.parametrize("latency_s", [0.01, 0.05, 0.2])
+@pytest.mark.parametrize("streams", [False, True], ids=["no streams", "streams"])
+def test_needs_are_ready_at_a_cold_start_as_fast_as_the_limits_allow(
+    latency_s: float, *, streams: bool
+) -> None:
+    """Sixty series; the bound is pages times window and round trip, over the limit."""
+    pages, took_s, told_s = in_virtual_time(partial(_cold_start, latency_s, streams=streams))
+    bound_s = pages * (1.0 + latency_s) / 10
+    print(
+        f"\n{latency_s * 1000:3.0f} ms there and back, streams {streams!s:5}: {pages} pages in "
+        f"{took_s:5.2f} s, told beforehand {told_s:5.2f} s, bound {bound_s:5.2f} s"
+    )
+    assert took_s <= 1.05 * bound_s
+
+
+async def _cold_start(latency_s: float, *, streams: bool) -> tuple[int, float, float]:
+    clock = TrioClock(start_utc_ms=START_MS)
+    with tempfile.TemporaryDirectory() as folder:
+        async with rehearse(
+            Path(folder),
+            markets(),
+            clock=clock,
+            start_ms=START_MS,
+            latency_s=latency_s,
+            preload=PreloadSettings(),
+            streams=streams,
+        ) as rehearsal:
+            market = rehearsal.market
+            # The window before the start counts as spent.
+            await trio.sleep(2)
+            began_s = trio.current_time()
+            needs = [
+                await market.need(["ATR(20)"], market=name, timeframe=timeframe)
+                for name in market_names(markets())
+                for timeframe in ("1m", "3m", "5m", "15m", "1h")
+            ]
+            told = [(await need.state()).ready_in_s or 0.0 for need in needs]
+            for need in needs:
+                await need.wait_ready()
+            return len(rehearsal.pages()), trio.current_time() - began_s, max(told)

@@ -150,9 +150,12 @@ async def test_an_exchange_that_is_away_is_not_asked_in_vain_without_end(
         rehearsal.exchange.faults.switch_off()
         waits_s = await ask_again_and_again(rehearsal, 20)
         tree = await rehearsal.market.actor("upbit.preloader")
+        report = await report_of(rehearsal)
 
     assert max(waits_s[10:]) == 0
     assert tree.state.restarts == 0
+    # Of pages that did not come none was used, and none is held against its habit.
+    assert report.used + report.wasted < report.acted
 
 
 async def test_habits_outlive_a_restart(

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.candles import ROW_BYTES
+from actors.preloading.habit_values import SeriesKey
 from actors.preloading.sizing import HALF_S, Sizing
-from actors.preloading.uses import SERIES_MAX, SeriesKey
+from actors.preloading.uses import SERIES_MAX
 
 USUAL, SERIES_BYTES = 200, 4_096
 MUCH = 100_000_000
