@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 
 from actors.errors import InvalidRequest, Overloaded, UnknownGroup
 from actors.exchanges.base import GroupRules
@@ -12,7 +11,7 @@ from actors.lanes import Desk, Lane, LaneKey
 from actors.limit_tables import LimitTables
 from actors.messages import Priority
 from actors.pauses import Pause, PauseRules
-from actors.slots import GroupLedger, SlotRules, Spend
+from actors.slots import GroupLedger, Journal, SlotRules, Spend
 from actors.turns import Turns
 from runtime.core.table import TableWriter
 
@@ -176,7 +175,7 @@ class LaneBook:
         return lane
 
     def _ledger(self, key: LaneKey, rules: GroupRules, now_s: float) -> GroupLedger:
-        journal = partial(self._note, key)
+        journal = self._journal(key)
         ledger = GroupLedger(rules.windows, self._rules, journal=journal)
         spends, pause = self._left_behind.pop(key, {}), self._tables.pauses.get(key)
         if pause is not None and ledger.take_over(spends, pause, now_s):
@@ -196,11 +195,16 @@ class LaneBook:
         ledger.tidy(now_s)
         return ledger
 
-    def _note(self, key: LaneKey, spend_id: int, spend: Spend | None) -> None:
-        if spend is None:
-            self._spends.delete((key, spend_id))
-        else:
-            self._spends.put((key, spend_id), spend)
+    def _journal(self, key: LaneKey) -> Journal:
+        put, delete = self._spends.put, self._spends.delete
+
+        def note(spend_id: int, spend: Spend | None) -> None:
+            if spend is None:
+                delete((key, spend_id))
+            else:
+                put((key, spend_id), spend)
+
+        return note
 
     def _make_room(self, group: str, now_s: float) -> None:
         if self._holders() < HOLDERS_MAX:

@@ -43,6 +43,7 @@ class Lane:
       line: Who waits.
       granted: Requests let through, by priority.
       ledgers: Every ledger that a request of this lane is written in.
+      weight_max: The most that one request can weigh.
       headroom: How much is left free for who asks now.
       rejected: Answers 429 and 418.
       refused: Requests for a permit that were refused.
@@ -57,6 +58,7 @@ class Lane:
     pause_rules: PauseRules
     pools: tuple[Lane, ...] = ()
     ledgers: tuple[GroupLedger, ...] = field(init=False)
+    weight_max: int = field(init=False)
     headroom: Headroom = field(init=False)
     line: WaitingLine = field(default_factory=WaitingLine)
     granted: dict[Priority, int] = field(default_factory=lambda: dict.fromkeys(Priority, 0))
@@ -70,6 +72,7 @@ class Lane:
     def __post_init__(self) -> None:
         """Find the ledgers: they are looked at for every request."""
         self.ledgers = (self.ledger, *(pool.ledger for pool in self.pools))
+        self.weight_max = min(ledger.weight_max for ledger in self.ledgers)
         self.headroom = Headroom(self.ledger.windows[0], self.ledger.hold_s)
 
     def note_journey(self, seconds: float) -> None:
@@ -77,6 +80,14 @@ class Lane:
         self.journeys += 1
         # The first ones open connections, and tell little of those that follow.
         self.journey_s += max(_LATEST, 1 / self.journeys) * (seconds - self.journey_s)
+
+    @property
+    def is_struck(self) -> bool:
+        """Return whether a refusal is remembered, here or where it draws on."""
+        for ledger in self.ledgers:  # noqa: SIM110 - this runs for every answer
+            if ledger.pause.strikes:
+                return True
+        return False
 
     @property
     def is_idle(self) -> bool:
@@ -121,11 +132,16 @@ class Desk:
 
     def __bool__(self) -> bool:
         """Return whether anybody waits."""
-        return any(lane.line for lane in self.lanes)
+        for lane in self.lanes:  # noqa: SIM110 - this runs for every message; any() makes a generator
+            if lane.line:
+                return True
+        return False
 
     def pass_at_once(self, lane: Lane, priority: Priority, weight: int, now_s: float) -> bool:
         """Let somebody through where nobody waits; return whether there is room for him."""
-        if self or lane.lacking(weight, now_s) or self._must_wait_s(lane, priority, weight, now_s):
+        if self or lane.lacking(weight, now_s):
+            return False
+        if priority is Priority.DECLARED and self._must_wait_s(lane, priority, weight, now_s):
             return False
         self._serve(lane, priority, weight, now_s)
         return True

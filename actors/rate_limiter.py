@@ -242,11 +242,10 @@ class RateLimiterActor(Actor):
             self._serve(desk, now_s)
 
     def _check_weight(self, request: AcquirePermit, lane: Lane) -> None:
-        weight_max = min(ledger.weight_max for ledger in lane.ledgers)
-        if not 1 <= request.weight <= weight_max:
+        if not 1 <= request.weight <= lane.weight_max:
             raise InvalidRequest(
-                f"{self._exchange}: a request of group {request.group} weighs 1 to {weight_max}, "
-                f"was {request.weight}"
+                f"{self._exchange}: a request of group {request.group} weighs 1 to "
+                f"{lane.weight_max}, was {request.weight}"
             )
 
     def _serve(self, desk: Desk, now_s: float) -> None:
@@ -266,7 +265,9 @@ class RateLimiterActor(Actor):
         for ledger in lane.ledgers:
             ledger.grant(permit.id, waiter.weight, now_s)
         lane.granted[waiter.priority] += 1
-        self._wait_s_max = max(self._wait_s_max, now_s - waiter.since_s)
+        wait_s = now_s - waiter.since_s
+        if wait_s > self._wait_s_max:  # noqa: PLR1730 - this runs for every request; max() is a call
+            self._wait_s_max = wait_s
         self._note_use(lane)
         waiter.reply.send(permit)
 
@@ -309,7 +310,9 @@ class RateLimiterActor(Actor):
             _log.warning("%s: %s", self._exchange, explain_pause(paused, self._ban, now_s))
             self._dismiss_hopeless(now_s)
         self._note_use(lane)
-        self._serve(self._lanes.desk(lane), now_s)
+        desk = self._lanes.desk(lane)
+        if desk:
+            self._serve(desk, now_s)
 
     def _heed(
         self,
@@ -381,9 +384,7 @@ class RateLimiterActor(Actor):
         group, holder = lane.key
         self._unsaved.set()
         if not holder:
-            ledger = lane.ledger
-            unused = max(0.0, 1.0 - ledger.used[0] / ledger.windows[0].requests)
-            self._unused.put(group, (unused, ledger.freest_s))
+            self._unused.put(group, lane.ledger.unused)
 
     def _report(self) -> tuple[GroupLimits, ...]:
         now_s = self.context.clock.now_s()

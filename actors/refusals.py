@@ -59,7 +59,7 @@ class Refusals:
             lane.rejected += 1
             self._ban(self.ban.struck(now_s, _BAN, granted_s=granted_s, asked_s=asked_s))
             return [lane]
-        if event.answered:
+        if event.answered and (self.ban.strikes or lane.is_struck):
             for each in (lane, *lane.pools):
                 self._pause(each, each.ledger.pause.forgiven(each.pause_rules, granted_s=granted_s))
             self._ban(self.ban.forgiven(_BAN, granted_s=granted_s))

@@ -138,10 +138,14 @@ class GroupLedger:
         return [window.used for window in self._windows]
 
     @property
-    def freest_s(self) -> float:
-        """Return when the first window will be wholly free, if nothing more is sent."""
+    def unused(self) -> tuple[float, float]:
+        """Return what part of the first window is free, as of the last such call, and until when.
+
+        That is when all of it will be, if nothing more is sent; `inf` if answers must come first.
+        """
         window = self._windows[0]
-        return math.inf if window.flying else window.held[-1][0] if window.held else -math.inf
+        free_s = math.inf if window.flying else window.held[-1][0] if window.held else -math.inf
+        return max(0.0, window.room / window.limit.requests), free_s
 
     def spends(self) -> dict[int, Spend]:
         """Return everything that counts now, by its id."""
@@ -156,12 +160,13 @@ class GroupLedger:
           kept: How many slots of the first window are to be free after it.
         """
         self.tidy(now_s)
-        first, *others = self._windows
-        return (
-            now_s >= self.pause.until_s
-            and first.cost(weight) + kept <= first.room
-            and all(window.cost(weight) <= window.room for window in others)
-        )
+        if now_s < self.pause.until_s:
+            return False
+        for window in self._windows:
+            if window.cost(weight) + kept > window.room:
+                return False
+            kept = 0
+        return True
 
     def fits_s(self, weight: int, now_s: float, *, kept: int = 0) -> float:
         """Return when a request of `weight` will fit by the passing of time alone.
@@ -288,7 +293,8 @@ class GroupLedger:
             self._land(spend_id)
             self._settle(spend_id, Spend(spend.granted_s, spend.weight, spend.granted_s + lost_s))
         for window in self._windows:
-            self._release(window.tidy(now_s))
+            if window.held and window.held[0][0] <= now_s:
+                self._release(window.tidy(now_s))
 
     # -------------------------------------------------------------- small things
 
@@ -323,7 +329,8 @@ class GroupLedger:
         self._counting[spend_id] = len(windows)
         for window in windows:
             cost = spend.weight if apart else window.cost(spend.weight)
-            self._release(window.hold(spend.settled_s + window.hold_s, spend_id, cost))
+            if needless := window.hold(spend.settled_s + window.hold_s, spend_id, cost):
+                self._release(needless)
 
     def _release(self, spend_ids: Sequence[int]) -> None:
         """Forget those that count in no window any more."""

@@ -31,7 +31,7 @@ class Window:
     @property
     def room(self) -> int:
         """Return how many are free; below zero if more is known to be spent than there is."""
-        return self.limit.requests - self.used
+        return self.limit.requests - self.held_cost - self.flying
 
     def cost(self, weight: int) -> int:
         """Return how many slots a request takes."""
@@ -47,10 +47,10 @@ class Window:
         while left - self.held[needless][2] >= self.limit.requests:
             left -= self.held[needless][2]
             needless += 1
-        return self._drop(needless)
+        return self._drop(needless) if needless else []
 
     def tidy(self, now_s: float) -> list[int]:
-        """Let go what time has freed; return who held it."""
+        """Let go what time has freed, if anything; return who held it."""
         ended = 0
         for until_s, _, _ in self.held:
             if until_s > now_s:
@@ -59,8 +59,6 @@ class Window:
         return self._drop(ended)
 
     def _drop(self, count: int) -> list[int]:
-        if count == 0:
-            return []
         gone = self.held[:count]
         del self.held[:count]
         self.held_cost -= sum(cost for _, _, cost in gone)

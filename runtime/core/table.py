@@ -111,7 +111,9 @@ class TableWriter(Generic[K, V]):
 
     def put(self, key: K, value: V) -> None:
         """Set the value of `key`; a new key counts as just used."""
-        table = self._own()
+        table = self._table
+        if table._writer is not self:  # Asked here as well: this runs for every request.
+            self._own()
         if key not in table._values:
             table._tick += 1
             table._uses[key] = [table._tick, 0]

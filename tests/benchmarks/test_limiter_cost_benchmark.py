@@ -5,6 +5,7 @@ Run by name: `pytest tests/benchmarks/test_limiter_cost_benchmark.py -m benchmar
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -65,14 +66,15 @@ async def test_a_permit_of_an_idle_limiter_costs_three_round_trips_at_most() -> 
         open_actor(Echo, name="echo", mailbox=MAILBOX) as echo,
         open_actor(make_limiter(PLENTY), name="limiter", mailbox=MAILBOX) as limiter,
     ):
-        # What was before its start counts as spent.
-        await trio.sleep(120)
         ratios = []
-        for _ in range(7):
-            bare_us = await time_us(lambda: echo.call(GetLimits(), timeout_s=10), 2_000)
-            permit_us = await time_us(lambda: use_permit(limiter), 2_000)
+        # Many short rounds: whatever else the machine does falls upon both sides of most of them.
+        for _ in range(31):
+            # What was before its start, and in the last round, counts as spent.
+            await trio.sleep(120)
+            bare_us = await time_us(lambda: echo.call(GetLimits(), timeout_s=10), 500)
+            permit_us = await time_us(lambda: use_permit(limiter), 500)
             ratios.append(permit_us / bare_us)
-    ratio = sorted(ratios)[len(ratios) // 2]
+    ratio = statistics.median(ratios)
     print(f"\na permit, taken and given back: {ratio:.2f} x a bare round trip ({permit_us:.0f} us)")
     assert ratio <= 3.0
 
