@@ -143,7 +143,7 @@ class Desk:
             return False
         if priority is Priority.DECLARED and self._must_wait_s(lane, priority, weight, now_s):
             return False
-        self._serve(lane, priority, weight, now_s)
+        self._serve(lane, priority, weight, now_s, waited=False)
         return True
 
     def join(self, lane: Lane, waiter: Waiter) -> None:
@@ -174,7 +174,7 @@ class Desk:
                     continue
                 if not lacking:
                     lane.line.remove(waiter)
-                    self._serve(lane, priority, waiter.weight, now_s, held_back)
+                    self._serve(lane, priority, waiter.weight, now_s, held_back, waited=True)
                     return lane, waiter
                 closed.update(map(id, lacking))
                 moments_s = [ledger.fits_s(waiter.weight, now_s) for ledger in lacking]
@@ -264,9 +264,11 @@ class Desk:
         weight: int,
         now_s: float,
         held_back: Iterable[Priority] = (),
+        *,
+        waited: bool,
     ) -> None:
         if priority is Priority.ASKED:
-            lane.headroom.note(weight, now_s)
+            lane.headroom.note(weight, now_s, waited=waited)
         self._turns.serve(priority, weight, held_back)
 
     def _earliest_s(

@@ -7,19 +7,53 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.exchanges.base import RateLimit
-from actors.headroom import REMEMBERED_S, Headroom
+from actors.headroom import REMEMBERED_S, SILENCE_S, START_S, Headroom
 
 TEN = RateLimit(10, 1.0)
 
 
 def headroom(limit: RateLimit = TEN) -> Headroom:
-    """Return one of which nothing is known."""
-    return Headroom(limit, 1.0)
+    """Return one where somebody asked for something, shortly before the moment 0."""
+    room = Headroom(limit, 1.0)
+    room.note(1, -START_S - 1.0)
+    return room
 
 
 def test_nothing_is_kept_where_nobody_has_asked() -> None:
     """A cold start is as fast as the limit allows."""
-    assert headroom().kept(1, 0.0, share=0.1) == 0
+    assert Headroom(TEN, 1.0).kept(1, 0.0, share=0.1) == 0
+
+
+def test_who_asks_for_all_his_series_as_he_starts_slows_nothing_down() -> None:
+    """Nor does one who does so for a while; after that, he counts like any other."""
+    room = Headroom(TEN, 1.0)
+    for number in range(80):
+        room.note(1, number / 10, waited=number >= 10)
+    assert room.kept(1, 8.0, share=0.1) == 0
+    room.note(1, START_S, waited=True)
+    assert room.kept(1, START_S + 1.0, share=0.1) == 1
+
+
+def test_a_start_has_ended_when_somebody_finds_room_at_once_a_window_later() -> None:
+    """Then bots are at their work, and what they ask for at once is kept free."""
+    room = Headroom(TEN, 1.0)
+    for at_s in (0.0, 0.4, 0.8):
+        room.note(1, at_s)
+    assert room.kept(1, 0.9, share=0.1) == 0
+    room.note(1, 1.2)
+    assert room.kept(1, 1.2, share=0.1) == 3
+    room.note(1, 1.3, waited=True)
+    assert room.kept(1, 1.3, share=0.1) == 4
+
+
+@pytest.mark.parametrize(("silence_s", "kept"), [(SILENCE_S - 1.0, 5), (SILENCE_S, 0)])
+def test_who_comes_back_every_few_minutes_does_not_start(silence_s: float, kept: int) -> None:
+    """Only a long silence makes a beginning of what follows it."""
+    room = headroom()
+    room.note(1, 0.0)
+    for _ in range(5):
+        room.note(1, silence_s)
+    assert room.kept(1, silence_s + 1.0, share=0.1) == kept
 
 
 def test_the_most_that_was_asked_for_in_one_window_is_kept() -> None:
