@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from actors.errors import InvalidRequest
+from actors.errors import InvalidRequest, KeyRefused, RequestRejected
 from actors.key_messages import (
     AddKey,
     ChangeKey,
@@ -341,7 +341,7 @@ def _import(client: BlockingClient, options: argparse.Namespace) -> int:
     found = read_layout(options.file, second=options.second, exchange=options.exchange)
     if options.label and len(found) > 1:
         raise InvalidRequest(f"--label goes with one key, and {options.file} has {len(found)}")
-    code = ANSWERED
+    refused = 0
     for key in found:
         name = f"{key.exchange}:{options.label or key.label}"
         sys.stderr.write(f"{printable(f'{name}, from {key.where}')}\n")
@@ -356,8 +356,15 @@ def _import(client: BlockingClient, options: argparse.Namespace) -> int:
             replace=options.replace,
             test=options.test,
         )
-        code = max(code, _kept(client, options, message))
-    return code
+        try:
+            refused += _kept(client, options, message) != ANSWERED
+        except (InvalidRequest, KeyRefused, RequestRejected) as error:
+            # It is about this key; the others may be kept.
+            sys.stderr.write(f"marketd: {printable(str(error))}\n")
+            refused += 1
+    if refused and len(found) > 1:
+        sys.stderr.write(f"{refused} of {len(found)} keys were not kept\n")
+    return REFUSED if refused else ANSWERED
 
 
 def _audit(client: BlockingClient, options: argparse.Namespace) -> int:

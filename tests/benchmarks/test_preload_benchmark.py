@@ -123,16 +123,16 @@ def test_fetching_ahead_delays_no_bot(rate: float, days: int) -> None:
     Where bots get into each other's way, one day's p99 is a matter of chance.
     """
     waits: dict[bool, list[float]] = {False: [], True: []}
-    for busy in waits:
+    for busy, waited in waits.items():
         granted: Counter[str] = Counter()
         for seed in range(1, days + 1):
-            waited, sent = in_virtual_time(partial(_misses, rate, seed, busy=busy))
-            waits[busy] += waited
+            day, sent = in_virtual_time(partial(_misses, rate, seed, busy=busy))
+            waited.extend(day)
             granted.update(sent)
         print(
             f"\n{rate:g} misses a second, preloader {'at full work' if busy else 'off':12}: "
-            f"p50 {_quantile(waits[busy], 0.5) * 1000:4.0f} ms, "
-            f"p99 {_quantile(waits[busy], 0.99) * 1000:4.0f} ms of {len(waits[busy])}; "
+            f"p50 {_quantile(waited, 0.5) * 1000:4.0f} ms, "
+            f"p99 {_quantile(waited, 0.99) * 1000:4.0f} ms of {len(waited)}; "
             f"sent: {dict(granted)}",
             end="",
         )

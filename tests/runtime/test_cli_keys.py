@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from actors.errors import InvalidRequest
 from actors.key_messages import (
     KEY_METHODS,
     AddKey,
@@ -97,10 +98,14 @@ WITH_SECRETS: list[tuple[str, list[str], Request[Any]]] = [
 
 @dataclass
 class Runtime:
-    """One that answers from samples and remembers what it was asked."""
+    """One that answers from samples and remembers what it was asked.
+
+    It takes no key of an exchange in `refused`.
+    """
 
     path: Path
     whole: bool = True
+    refused: set[str] = field(default_factory=set)
     asked: list[Request[Any]] = field(default_factory=list)
 
     async def answer(self, request: Request[Any]) -> object:
@@ -108,6 +113,8 @@ class Runtime:
         self.asked.append(request)
         if isinstance(request, VerifyAudit) and not self.whole:
             return AuditVerdict(whole=False, lines=5, first=1, problem="line 3 was changed")
+        if isinstance(request, AddKey) and request.exchange in self.refused:
+            raise InvalidRequest(f"there is a key {request.exchange}:{request.label} already")
         return await sample_answer(request)
 
     def keys(self, words: str, *options: str) -> int:
@@ -240,6 +247,24 @@ def test_import_says_what_it_would_keep(runtime: Runtime, tmp_path: Path) -> Non
     assert runtime.asked[-1] == msgspec.structs.replace(runtime.asked[0], dry_run=False)
     assert trial.stderr.startswith(b"upbit:main, from ")
     assert b"cAnArY" not in trial.stdout + trial.stderr
+
+
+@pytest.mark.real_time
+def test_import_keeps_the_other_keys_where_one_is_refused(runtime: Runtime, tmp_path: Path) -> None:
+    """Which one and why is told at once, and at the end how many."""
+    file = tmp_path / "keys.json"
+    entry = {"apiKey": ACCESS, "secret": SECRET}
+    file.write_text(json.dumps({"upbit": entry, "okx": {**entry, "password": PHRASE}}))
+    runtime.refused.add("upbit")
+    done = runtime.process(f"import|{file}", [])
+
+    assert [each.exchange for each in runtime.asked if isinstance(each, AddKey)] == ["upbit", "okx"]
+    assert done.returncode == 1
+    first, error, second, end = done.stderr.decode().splitlines()
+    assert (first[:10], second[:8]) == ("upbit:main", "okx:main")
+    assert error == "marketd: there is a key upbit:main already"
+    assert end == "1 of 2 keys were not kept"
+    assert b"cAnArY" not in done.stdout + done.stderr
 
 
 @pytest.mark.real_time
