@@ -108,6 +108,7 @@ class PreloadReport(msgspec.Struct, frozen=True, kw_only=True):
       expected: The next requests expected, soonest first.
       needs: How many needs are declared.
       ready: How many of them are ready.
+      learning: Whether habits are learnt, and acted on.
       series: Series of which habits are known.
       model_bytes: Size of the learnt model when it was last kept, in bytes.
       predictions: Predictions made since start.
@@ -130,6 +131,7 @@ class PreloadReport(msgspec.Struct, frozen=True, kw_only=True):
     expected: tuple[PredictionReport, ...] = ()
     needs: int
     ready: int
+    learning: bool = True
     series: int = 0
     model_bytes: int = 0
     predictions: int = 0

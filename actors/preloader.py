@@ -22,7 +22,7 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import trio
 
@@ -39,11 +39,12 @@ from actors.preload_messages import (
     ReleaseNeed,
     SizeSeries,
 )
-from actors.preload_reports import PreloadReport
+from actors.preload_reports import NeedReport, PreloadReport
 from actors.preloading.ahead import Ahead, AheadParts, open_habits
 from actors.preloading.habit_values import SeriesKey
 from actors.preloading.keeping import KeepParts
 from actors.preloading.need_desk import NeedDesk
+from actors.preloading.need_kept import KeptNeeds
 from actors.preloading.needs import NeedBook
 from actors.preloading.policy import PreloadPolicy
 from actors.preloading.preload_words import explain
@@ -55,6 +56,8 @@ from runtime.core.errors import ActorError
 from runtime.core.mailbox import Reply
 from runtime.core.message import Request
 from runtime.core.ref import ActorRef
+
+T = TypeVar("T")
 
 _log = logging.getLogger("marketd.preloader")
 
@@ -123,12 +126,12 @@ class PreloaderActor(Actor):
         self._policy = policy
         self._book = book
         self._configured = tuple(configured)
-        self._need_keeper = need_keeper
+        self._kept = KeptNeeds(world.exchange, need_keeper, lambda: book.encode(self._desk.used_ms))
         self._habit_keeper = habit_keeper
         self._sizing = Sizing()
         self._rows: dict[SeriesKey, int] = {}
-        self._needs_changed, self._deeper = trio.Event(), trio.Event()
-        self._grown, self._sized_s = trio.Event(), -math.inf
+        self._deeper, self._grown = trio.Event(), trio.Event()
+        self._sized_s = -math.inf
 
     async def on_start(self) -> None:
         """Take up the needs, and begin to listen."""
@@ -167,7 +170,6 @@ class PreloaderActor(Actor):
             self._policy,
             limiter=world.limiter,
             nursery=context.nursery,
-            used_ms=self._used_ms,
             changed=self._change_needs,
         )
         await self._take_up()
@@ -176,7 +178,7 @@ class PreloaderActor(Actor):
             self._listen,
             self._tidy_in_time,
             self._size_bursts,
-            self._save_changes,
+            self._kept.run,
             self._save_in_time,
         ):
             context.nursery.start_soon(task)
@@ -185,20 +187,20 @@ class PreloaderActor(Actor):
 
     async def on_stop(self) -> None:
         """Write down what was learnt and what is needed."""
-        await self._save_needs()
+        await self._kept.save()
         await self._save_habits()
 
     async def handle_call(self, request: Request[Any]) -> object:
         """Answer questions in tasks of their own: a forecast is asked of the limiter."""
         match request:
             case DeclareNeed():
-                self._later(self._desk.declare, request)
+                self._later(self._declare, request)
             case AwaitNeed():
                 self._desk.await_ready(request, self.context.take_reply())
             case GetNeeds():
                 self._later(self._desk.find, request)
             case ReleaseNeed():
-                return self._desk.release(request)
+                self._later(self._when_kept, self._desk.release(request))
             case GetPreload():
                 return (self._report(),)
             case ExplainPreload():
@@ -213,7 +215,7 @@ class PreloaderActor(Actor):
 
     # -------------------------------------------------------------- answering
 
-    def _later(self, answer: Callable[[Any], Any], request: Request[Any]) -> None:
+    def _later(self, answer: Callable[[Any], Any], request: Any) -> None:
         self.context.nursery.start_soon(self._answer, answer, request, self.context.take_reply())
 
     async def _answer(self, answer: Callable[[Any], Any], request: Any, reply: Reply) -> None:
@@ -223,6 +225,14 @@ class PreloaderActor(Actor):
             reply.fail(error)
         else:
             reply.send(value)
+
+    async def _declare(self, request: DeclareNeed) -> NeedReport:
+        return await self._when_kept(await self._desk.declare(request))
+
+    async def _when_kept(self, answer: T) -> T:
+        # Who was told that it is declared, or has ended, does not say so again after a crash.
+        await self._kept.wait_kept()
+        return answer
 
     async def _explain(self, request: ExplainPreload) -> Any:
         needs = await self._desk.find(GetNeeds(market=request.market, timeframe=request.timeframe))
@@ -235,16 +245,14 @@ class PreloaderActor(Actor):
         )
 
     def _report(self) -> PreloadReport:
-        keepers = self._desk.keepers.values()
         held = [known for _, known in self._world.tables.candles.items()]
         return self._ahead.report(
             PreloadReport(
                 exchange=self._world.exchange,
                 fetching=self._desk.fetching(),
                 needs=len(self._book),
-                ready=sum(
-                    len(self._book.of(each.series)) for each in keepers if each.state == "ready"
-                ),
+                ready=self._desk.ready(),
+                learning=self._policy.learn,
                 unheard=self._world.uses.dropped,
                 spare=self._world.spare(),
                 memory_bytes=sum(known.nbytes + SERIES_BYTES for known in held),
@@ -306,17 +314,11 @@ class PreloaderActor(Actor):
             self._desk.drop_unused()
             self._size()
 
-    def _used_ms(self, series: Series) -> int | None:
-        used_s, clock = self._last_use_s(series), self.context.clock
-        if math.isinf(used_s):
-            return None
-        return clock.utc_ms() - round((clock.now_s() - used_s) * 1000)
-
     def _series_changed(self, series: Series) -> None:
         self._desk.series_changed(series)
 
     def _change_needs(self) -> None:
-        self._needs_changed.set()
+        self._kept.change()
         now_s = self.context.clock.now_s()
         if now_s - self._sized_s > _BURST_S:
             # Before the first page comes, or memory would keep no more of it than usual.
@@ -333,23 +335,12 @@ class PreloaderActor(Actor):
             self._grown = trio.Event()
             self._size()
 
-    async def _save_changes(self) -> None:
-        while True:
-            await self._needs_changed.wait()
-            await trio.sleep(_BURST_S)
-            self._needs_changed = trio.Event()
-            await self._save_needs()
-
-    async def _save_needs(self) -> None:
-        if self._need_keeper is not None:
-            await self._need_keeper.save(self._book.encode(self._desk.used_ms))
-
     async def _save_in_time(self) -> None:
         while True:
             await trio.sleep(_SAVE_S)
             await self._save_habits()
             # With when they were used last; and again if it failed.
-            await self._save_needs()
+            await self._kept.save()
 
     async def _save_habits(self) -> None:
         if self._habit_keeper is not None and self._policy.learn:
@@ -357,24 +348,16 @@ class PreloaderActor(Actor):
 
     async def _take_up(self) -> None:
         """Take up the needs of the configuration, and those that were declared before."""
+        if self._book.is_recalled:
+            return
         now_ms = self.context.clock.utc_ms()
         for asked in self._configured:
             self._desk.take_up(asked, now_ms=now_ms, kept=False)
-        if self._book.is_recalled:
-            return
         self._book.is_recalled = True
-        data = None if self._need_keeper is None else self._need_keeper.load()
-        try:
-            kept = NeedBook.decode(data) if data is not None else ()
-        except ValueError as error:
-            _log.warning("%s: declared needs are lost: %s", self._world.exchange, error)
-            return
-        for each in kept:
+        for each in self._kept.recall():
             # There may be thousands, and others have their turn in between.
             await trio.lowlevel.checkpoint()
             try:
-                self._desk.take_up(
-                    each.asked, now_ms=each.declared_ms, kept=True, used_ms=each.used_ms
-                )
+                self._desk.recall(each)
             except (InvalidRequest, Overloaded) as error:
                 _log.warning("%s: a declared need is dropped: %s", self._world.exchange, error)

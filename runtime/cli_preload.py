@@ -35,6 +35,8 @@ REFUSED = 1
 
 # How long `--wait` waits if it does not say, and how often it tells how far it is, in seconds.
 _WAIT_S, _TELL_S = 600.0, 1.0
+# Strategies that are named to who asks for one that is not there.
+_NAMES_MAX = 20
 # Candles in a page: of Upbit, the exchange that is served.
 _PAGE = 200
 # Back to the beginning of a terminal's line, with nothing left on it.
@@ -118,10 +120,16 @@ def _explain(options: argparse.Namespace) -> ExplainPreload:
 
 
 def _needs(client: BlockingClient, options: argparse.Namespace) -> int:
-    name, message = "needs", _of_words(options.words)
+    message = _of_words(options.words)
     if isinstance(message, ReleaseNeed):
-        name = "needs release"
-    return show(options, name, client.ask_raw(message, options.timeout).result)
+        return show(options, "needs release", client.ask_raw(message, options.timeout).result)
+    result = client.ask_raw(message, options.timeout).result
+    if message.strategy and not result["needs"] and not options.json:
+        # A name that is misspelt looks like a strategy that needs nothing.
+        everybody = client.ask_raw(GetNeeds(), options.timeout).result["needs"]
+        names = sorted({need["strategy"] for need in everybody})
+        result = {"needs": [], "strategy": message.strategy, "strategies": names[:_NAMES_MAX]}
+    return show(options, "needs", result)
 
 
 def _of_words(words: list[str]) -> GetNeeds | ReleaseNeed:
@@ -205,7 +213,7 @@ def _wait_ready(need: SyncNeed, wait_s: float) -> bool:
         else:
             sys.stderr.write(anew)
             return True
-        report = need.state()
+        report = need.report
         if anew or report.covered != told:
             sys.stderr.write(f"{anew}{_progress(report)}{end}")
             sys.stderr.flush()
@@ -226,7 +234,8 @@ def _progress(report: NeedReport) -> str:
 
 
 def _history(text: str) -> int | str:
-    return int(text) if text.isdecimal() else text
+    # Below zero it is still meant as a number, and refused as one.
+    return int(text) if text.removeprefix("-").isdecimal() else text
 
 
 def _wait_s(text: str) -> float:

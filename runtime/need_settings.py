@@ -58,7 +58,9 @@ def read_strategies(tables: object, *, origin: str) -> dict[str, tuple[StrategyN
             needs = [
                 need
                 for table in several
-                for need in _needs(_Written(**checked_fields(path, _Written, table, origin=origin)))
+                for need in _needs(
+                    name, _Written(**checked_fields(path, _Written, table, origin=origin))
+                )
             ]
             _check_all(needs)
         except InvalidRequest as error:
@@ -71,31 +73,33 @@ def read_strategies(tables: object, *, origin: str) -> dict[str, tuple[StrategyN
     return found
 
 
-def _needs(written: _Written) -> list[StrategyNeed]:
+def _needs(name: str, written: _Written) -> list[StrategyNeed]:
     # Only here: whoever has no strategies need not wait for what reads them.
-    from actors.lengths import length_s  # noqa: PLC0415
-    from actors.preloading.indicators import indicator  # noqa: PLC0415
-    from actors.queries import CANDLES_MAX, check_count  # noqa: PLC0415
-    from actors.series import Series  # noqa: PLC0415
+    from actors.preload_messages import DeclareNeed  # noqa: PLC0415
+    from actors.preloading.needs import declared  # noqa: PLC0415
 
     if bool(written.market) == bool(written.markets):
         raise InvalidRequest("it must have either market or markets, and not both")
-    if isinstance(written.history, int):
-        check_count(written.history, most=CANDLES_MAX, name="history")
-    elif written.history is not None:
-        length_s(written.history, name="history")
-    indicators = tuple(str(indicator(text)) for text in written.indicators)
-    markets = written.markets or (written.market,)
-    series = [Series.parse(market, written.timeframe) for market in markets]
-    return [
-        StrategyNeed(
-            market=str(each.market),
-            timeframe=each.timeframe.value,
-            indicators=indicators,
+    found = []
+    for market in written.markets or (written.market,):
+        asked = DeclareNeed(
+            market=market,
+            timeframe=written.timeframe,
+            indicators=written.indicators,
             history=written.history,
+            strategy=name,
         )
-        for each in series
-    ]
+        # Whatever the preloader would refuse is refused here, where it can be said which it is.
+        need = declared(asked, now_ms=0)
+        found.append(
+            StrategyNeed(
+                market=str(need.series.market),
+                timeframe=need.series.timeframe.value,
+                indicators=need.indicators,
+                history=written.history,
+            )
+        )
+    return found
 
 
 def _check_all(needs: list[StrategyNeed]) -> None:

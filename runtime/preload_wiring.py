@@ -18,7 +18,8 @@ from actors.preloading.policy import PreloadPolicy
 from actors.preloading.uses import Uses
 from actors.series import Market, Series
 from runtime.blob_store import FileBlobKeeper
-from runtime.config import Settings
+from runtime.config import Settings, SettingsError
+from runtime.names import printable
 
 _log = logging.getLogger("marketd.preloader")
 
@@ -47,7 +48,11 @@ def preload_parts(settings: Settings, folder: Path, exchange: str) -> PreloadPar
       settings: The settings: a store in memory keeps nothing, so neither does this.
       folder: The state folder.
       exchange: The exchange.
+
+    Raises:
+      SettingsError: A strategy needs a market of an exchange that is not served.
     """
+    _check_served(settings)
     if not settings.preload.enabled:
         if settings.strategies:
             _log.warning("strategies of the settings are not heeded: preload.enabled is false")
@@ -107,6 +112,18 @@ def preloader(
         need_keeper=parts.needs,
         habit_keeper=parts.habits,
     )
+
+
+def _check_served(settings: Settings) -> None:
+    exchanges = settings.exchanges
+    served = [name for name in exchanges.__struct_fields__ if getattr(exchanges, name).enabled]
+    for name, needs in settings.strategies.items():
+        for need in needs:
+            if Market.parse(need.market).exchange not in served:
+                raise SettingsError(
+                    f"strategies.{printable(name, 120)}: market must be one of an exchange that is "
+                    f"served ({', '.join(served)}), was {need.market}"
+                )
 
 
 def _configured(settings: Settings, exchange: str) -> list[DeclareNeed]:

@@ -25,8 +25,9 @@ def _planned(result: Result) -> Iterable[Any]:
         yield words(f"{each['indicator']}: {each['why']}")
     parts = []
     if rows:
-        margin = f"{number(result['margin'])} to spare"
-        parts = [f"{number(result['exact'])} for {result['widest']}", margin]
+        parts = [f"{number(result['exact'])} for {result['widest']}"]
+    if result["margin"]:
+        parts.append(f"{number(result['margin'])} to spare")
     if result["history"]:
         parts.append(f"at least the {number(result['history'])} of the history")
     pages = "1 full page" if result["pages"] == 1 else f"{number(result['pages'])} full pages"
@@ -38,6 +39,12 @@ def _planned(result: Result) -> Iterable[Any]:
 
 def _needs(result: Result) -> Iterable[Any]:
     needs = result["needs"]
+    if "strategies" in result:
+        others = ", ".join(result["strategies"]) or "none"
+        yield words(
+            f"strategy {result['strategy']} has declared no need; strategies with needs: {others}"
+        )
+        return
     # As wide as a terminal usually is; what has no fixed length follows below.
     yield table(
         ("strategy", "market", "timeframe", "state", "candles", "ready in"),
@@ -79,8 +86,6 @@ def _preload(result: Result) -> Iterable[Any]:
 
 
 def _exchange(report: Result) -> Iterable[Any]:
-    fetched = report["used"] + report["wasted"]
-    acted = f"{number(report['predictions'])}, acted on {number(report['acted'])}"
     held = f"{number(report['memory_bytes'])} of {number(report['memory_bytes_max'])} bytes"
     yield pairs(
         [
@@ -88,19 +93,7 @@ def _exchange(report: Result) -> Iterable[Any]:
                 report["exchange"],
                 f"needs: {number(report['needs'])}, ready: {number(report['ready'])}",
             ),
-            (
-                "habits",
-                f"of {number(report['series'])} series, {number(report['model_bytes'])} bytes",
-            ),
-            (
-                "predictions",
-                f"{acted} (from {report['bar']:.0%} on, with all of the limit unused)",
-            ),
-            ("fetched ahead", _part(report["used"], fetched, "asked for in time")),
-            (
-                "asked for",
-                _part(report["ready_when_asked"], report["asked"], "from predictions"),
-            ),
+            *_habits(report),
             ("limit", f"{report['spare']:.0%} unused"),
             (
                 "memory",
@@ -112,6 +105,20 @@ def _exchange(report: Result) -> Iterable[Any]:
         yield _fetching(report["fetching"])
     if report["expected"]:
         yield _expected(report["expected"])
+
+
+def _habits(report: Result) -> list[tuple[str, str]]:
+    # An older runtime does not say, and learns.
+    if not report.get("learning", True):
+        return [("habits", "not learnt: preload.learn is false")]
+    fetched = report["used"] + report["wasted"]
+    acted = f"{number(report['predictions'])}, acted on {number(report['acted'])}"
+    return [
+        ("habits", f"of {number(report['series'])} series, {number(report['model_bytes'])} bytes"),
+        ("predictions", f"{acted} (from {report['bar']:.0%} on, with all of the limit unused)"),
+        ("fetched ahead", _part(report["used"], fetched, "asked for in time")),
+        ("asked for", _part(report["ready_when_asked"], report["asked"], "from predictions")),
+    ]
 
 
 def _part(count: int, total: int, what: str) -> str:

@@ -19,7 +19,8 @@ from actors.preloading.indicator_reach import AVERAGES
 from actors.preloading.indicator_table import RULES, Param, Rule
 from actors.queries import CANDLES_MAX
 
-TEXT_MAX = 100
+# The longest there is, SAREXT with all its parameters by name and to the last digit, has 362.
+TEXT_MAX = 400
 
 _TEXT = re.compile(r"\s*(\w+)\s*(?:\((.*)\))?\s*", re.ASCII | re.DOTALL)
 _ARGUMENT = re.compile(r"\s*(?:([A-Za-z_]\w*)\s*=)?\s*([\w.+-]+)\s*", re.ASCII)
@@ -60,7 +61,8 @@ class Need:
 
     Attributes:
       exact: Those of the indicator that needs most; 0 without indicators.
-      margin: What was added to them; 0 without indicators.
+      margin: What was added to them, as far as the bound on `candles` leaves room for it; 0 without
+        indicators.
       candles: With the margin, the history asked for, and up to full pages; at most 100,000.
       widest: The indicator that needs most, the first of equals; None without indicators.
     """
@@ -75,7 +77,7 @@ def indicator(text: str) -> Indicator:
     """Return the indicator that `text` says.
 
     Args:
-      text: `ATR(20)`, `macd(12, signalperiod=9)`, `VOLUME`; at most 100 characters.
+      text: `ATR(20)`, `macd(12, signalperiod=9)`, `VOLUME`; at most 400 characters.
 
     Raises:
       InvalidRequest: It cannot be read, nothing of that name is known, a parameter is not one it
@@ -93,11 +95,6 @@ def indicator(text: str) -> Indicator:
     values = _values(name, rule, inside.split(",") if inside else [])
     reach = rule.reach(*values)
     written = _written(name, values)
-    if len(written) > TEXT_MAX:
-        raise InvalidRequest(
-            f"an indicator must be at most {TEXT_MAX} characters in full, was {len(written)}: "
-            f"{written[:40]!r}..."
-        )
     if reach.candles > CANDLES_MAX:
         raise InvalidRequest(f"{written} needs more than {CANDLES_MAX} candles to be exact")
     params = tuple((param.name, value) for param, value in zip(rule.params, values, strict=True))
@@ -138,7 +135,8 @@ def need_of(
     exact = 0 if widest is None else widest.candles
     added = 0 if widest is None else margin
     pages = max(1, -(-max(exact + added, history) // page))
-    return Need(exact, added, min(pages * page, CANDLES_MAX), widest)
+    candles = min(pages * page, CANDLES_MAX)
+    return Need(exact, min(added, candles - exact), candles, widest)
 
 
 def _rule(name: str) -> Rule:

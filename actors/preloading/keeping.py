@@ -7,8 +7,10 @@ store, which is all it is asked for.
 
 from __future__ import annotations
 
+import logging
+import math
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -17,7 +19,7 @@ import trio
 from actors.cache_tables import CacheTables, candles_key
 from actors.candles import Candles
 from actors.coverage import BEGINNING_MS
-from actors.errors import InvalidRequest, MarketDataError
+from actors.errors import ExchangeUnavailable, InvalidRequest, MarketDataError
 from actors.exchanges.clock import ExchangeClock
 from actors.known import Known
 from actors.messages import GetCandles, Priority
@@ -28,6 +30,8 @@ from runtime.core.clock import Clock
 from runtime.core.errors import ActorError
 from runtime.core.ref import ActorRef
 
+_log = logging.getLogger("marketd.preloader")
+
 # Streams are asked for when no need is being fetched any more, or after so long, in seconds: to
 # begin with they cost pages of their own, which go before those of needs.
 _CALM_S, _CALM_LOOK_S = 60.0, 1.0
@@ -36,6 +40,9 @@ _PAGE_S = 30.0
 _FETCH_S = 60.0
 # After a failure, in seconds: twice as long each time.
 _RETRY_S, _RETRY_S_MAX = 1.0, 60.0
+# While the exchange is away: its breaker keeps most of this from the wire, and who asks seldom
+# would hear late that it is back.
+_RETRY_AWAY_S_MAX = 15.0
 # After one that asking again will hardly cure.
 _HOPELESS_S = 900.0
 # How often it is looked whether memory still has it, at least and at most.
@@ -68,7 +75,7 @@ class KeepParts:
       heard_s: Returns when the stream of a series was last heard; None if it has none.
       rows: Returns how many candles of a series memory may keep.
       used_s: Returns when a series was last asked for, on `Clock.now_s`; -inf if never.
-      changed: Told when a series became ready, or failed.
+      changed: Told when a series became ready, for one of its needs or for all, or failed.
     """
 
     cache: ActorRef
@@ -89,66 +96,101 @@ class KeepParts:
 class SeriesKeeper:
     """Keeps the newest so many candles of one series at hand.
 
+    Several strategies may need more and less of it: the least is fetched first, so that none waits
+    for what only others need.
+
     Args:
       series: Which.
-      candles: How many.
+      sizes: How many candles are needed, by one strategy or several; rising.
       parts: What it shares with others.
 
     Attributes:
       series: Which series.
-      state: How far it is; see `NeedReport`.
+      state: How far all of it is; see `NeedReport`. One need may be ready before.
       whole: Whether all that is wanted exists.
       problem: Why the last try failed; empty if it did not.
       refusal: The error if asking again will hardly cure it, such as no such market; else None.
+      began_s: When it was wanted, or more of it, on `Clock.now_s`.
       since_s: Since when it has been fetching or ready, on `Clock.now_s`.
-      took_s: How long it took to become ready the first time; None before.
       scope: Ends it when cancelled.
     """
 
-    def __init__(self, series: Series, candles: int, parts: KeepParts) -> None:
+    def __init__(self, series: Series, sizes: Sequence[int], parts: KeepParts) -> None:
         self.series = series
         self.state: NeedState = "waiting"
         self.whole = True
         self.problem = ""
         self.refusal: InvalidRequest | None = None
-        self.began_s = self.since_s = parts.clock.now_s()
-        self.took_s: float | None = None
+        self._made_s = self.began_s = self.since_s = parts.clock.now_s()
         self.scope = trio.CancelScope()
         self._parts = parts
-        self._wanted = candles
+        self._sizes = tuple(sizes)
         self._has = 0
+        # When so many candles, or all that exist, were at hand for the first time; both rising.
+        self._reached: list[tuple[float, float]] = []
         self._grown = trio.Event()
+        # What is being fetched at this moment; 0 for nothing.
+        self._step, self._step_size = trio.CancelScope(), 0
 
     @property
     def wanted(self) -> int:
         """Return how many candles are wanted."""
-        return self._wanted
+        return self._sizes[-1]
 
-    def want(self, candles: int) -> None:
-        """Change how many candles are wanted."""
-        if candles > self._wanted and not (self.state == "ready" and not self.whole):
-            if self.state != "fetching":
+    def want(self, sizes: Sequence[int]) -> None:
+        """Change how many candles are needed; rising."""
+        before, self._sizes = self._sizes, tuple(sizes)
+        if self.wanted < before[-1]:
+            # Memory is free to keep no more than this from now on.
+            self._has = min(self._has, self.wanted)
+            self._reached = [
+                (size if math.isinf(size) else min(size, self.wanted), at_s)
+                for size, at_s in self._reached
+            ]
+        news = [size for size in sizes if size not in before and not self.is_ready_for(size)]
+        if news:
+            if self.state == "ready":
                 self.state = "waiting"
-            self.took_s = None
             self.began_s = self._parts.clock.now_s()
             self._grown.set()
-        self._wanted = candles
+        if min([self.wanted, *news]) < self._step_size:
+            # Somebody needs less than is being fetched, and does not wait for all of it; or all do.
+            # What came of it so far stays.
+            self._grown.set()
+            self._step.cancel()
+
+    def is_ready_for(self, candles: int) -> bool:
+        """Return whether the newest so many candles, or all that exist, are at hand."""
+        if candles > self._has and self.whole:
+            return False
+        # A try for more that fails takes nothing away; one for the newest leaves a hole.
+        return not self.problem or not self._is_lacking()
+
+    def took_s(self, candles: int, since_s: float) -> float | None:
+        """Return how long it took until so many were at hand; None if they never were.
+
+        Args:
+          candles: How many.
+          since_s: When they were declared, on `Clock.now_s`.
+        """
+        began_s = max(since_s, self._made_s)
+        reached_s = (at_s for size, at_s in self._reached if size >= candles)
+        return next((max(0.0, at_s - began_s) for at_s in reached_s), None)
 
     @property
     def covered(self) -> int:
         """Return how many of them are at hand: the newest, without a hole."""
         known = self._known()
         held = 0 if known is None else known.closed_rows
-        return min(self._wanted, max(held, self._has))
+        return min(self.wanted, max(held, self._has))
 
-    @property
-    def pages_left(self) -> int:
-        """Return how many pages have to be fetched yet, at most."""
-        if self.state == "ready":
+    def pages_left(self, candles: int) -> int:
+        """Return how many pages have to be fetched yet until so many are at hand, at most."""
+        if self.is_ready_for(candles):
             return 0
         covered = self.covered
         # The newest page has a candle in progress, which is not counted.
-        lacking = self._wanted - covered if covered else self._wanted + 1
+        lacking = candles - covered if covered else candles + 1
         return max(1, -(-lacking // self._parts.page))
 
     async def run(self) -> None:
@@ -176,41 +218,67 @@ class SeriesKeeper:
         """Return when everything that is wanted, or that exists, is at hand."""
         tries = 0
         while True:
-            self._grown = trio.Event()
-            wanted = self._wanted
             try:
-                answer = await self._fetch(wanted)
+                # In line it waits for others, which is no part of its own time.
+                async with self._parts.turns:
+                    await self._fetch_steps()
             except (MarketDataError, ActorError) as error:
-                self.refusal = error if isinstance(error, InvalidRequest) else None
-                self._note("failing", str(error))
-                wait_s = min(_RETRY_S * 2.0 ** min(tries, 10), _RETRY_S_MAX)
-                if self.refusal is not None:
-                    # It may be listed one day.
-                    wait_s = _HOPELESS_S
+                await self._fail(error, tries)
                 tries += 1
-                await trio.sleep(wait_s * self._parts.rng.uniform(0.8, 1.2))
-                continue
-            self.refusal = None
-            self._has, self.whole = len(answer), len(answer) >= wanted
-            if wanted >= self._wanted or not self.whole:
+            else:
                 break
-        if self.took_s is None:
-            self.took_s = self._parts.clock.now_s() - self.began_s
         self._note("ready")
 
-    async def _fetch(self, wanted: int) -> Candles:
-        # In line it waits for others, which is no part of its own time.
-        async with self._parts.turns:
+    async def _fetch_steps(self) -> None:
+        """Fetch for the least need first, until all have what they want, or what exists."""
+        while True:
+            self._grown = trio.Event()
             if self.state != "ready":
                 self._note("fetching", self.problem)
-            pages = -(-wanted // self._parts.page)
-            market, timeframe = candles_key(self.series)
-            ask = GetCandles(market=market, timeframe=timeframe, count=wanted, closed=True)
-            answer: Candles = await self._parts.cache.call(
-                LoadCandles(candles=ask, priority=Priority.DECLARED),
-                timeout_s=max(_FETCH_S, pages * _PAGE_S),
-            )
-            return answer
+            for size in [size for size in self._sizes if size > self._has] or [self.wanted]:
+                if not await self._fetch(size):
+                    break
+            if not self._grown.is_set() or not self.whole:
+                return
+
+    async def _fetch(self, size: int) -> bool:
+        """Fetch so many; return whether to go on, with more."""
+        pages = -(-size // self._parts.page)
+        market, timeframe = candles_key(self.series)
+        ask = GetCandles(market=market, timeframe=timeframe, count=size, closed=True)
+        self._step, self._step_size = trio.CancelScope(), size
+        try:
+            with self._step:
+                answer: Candles = await self._parts.cache.call(
+                    LoadCandles(candles=ask, priority=Priority.DECLARED),
+                    timeout_s=max(_FETCH_S, pages * _PAGE_S),
+                )
+        finally:
+            self._step_size = 0
+        if self._step.cancelled_caught:
+            return False
+        self.refusal, self.problem = None, ""
+        self._has, self.whole = len(answer), len(answer) >= size
+        reached = size if self.whole else math.inf
+        if not self._reached or reached > self._reached[-1][0]:
+            self._reached.append((reached, self._parts.clock.now_s()))
+        self._parts.changed(self.series)
+        return self.whole
+
+    async def _fail(self, error: MarketDataError | ActorError, tries: int) -> None:
+        """Say so, and return when it may be tried again: in some time, or when more is wanted."""
+        was_refused = self.refusal is not None
+        self.refusal = error if isinstance(error, InvalidRequest) else None
+        self._note("failing", str(error))
+        most_s = _RETRY_AWAY_S_MAX if isinstance(error, ExchangeUnavailable) else _RETRY_S_MAX
+        wait_s = min(_RETRY_S * 2.0 ** min(tries, 10), most_s)
+        if self.refusal is not None:
+            # It may be listed one day.
+            wait_s = _HOPELESS_S
+            if not was_refused:
+                _log.warning("a need of %s cannot be fetched: %s", self.series, error)
+        with trio.move_on_after(wait_s * self._parts.rng.uniform(0.8, 1.2)):
+            await self._grown.wait()
 
     def _note(self, state: NeedState, problem: str = "") -> None:
         if state != self.state:
@@ -243,7 +311,7 @@ class SeriesKeeper:
         known = self._known()
         if known is None:
             return True
-        held = min(self._wanted, self._has, self._parts.rows(self.series))
+        held = min(self.wanted, self._has, self._parts.rows(self.series))
         if known.from_ms > BEGINNING_MS and known.closed_rows < held:
             return True
         if known.live and self._parts.heard_s(self.series) is not None:
@@ -266,23 +334,3 @@ class SeriesKeeper:
 
     def _known(self) -> Known | None:
         return self._parts.tables.candles.get(candles_key(self.series))
-
-
-def pages_ahead(keepers: Iterable[SeriesKeeper]) -> dict[Series, int]:
-    """Return for each series how many pages go out until its last one, its own included.
-
-    Those who fetch take turns, page by page; those who wait for that go after them, as they came.
-    """
-    left = [(each, each.pages_left) for each in keepers]
-    fetching = [pages for each, pages in left if each.state == "fetching"]
-    waiting = [(each, pages) for each, pages in left if pages and each.state != "fetching"]
-    ahead = {
-        each.series: sum(min(pages, other) for other in fetching)
-        for each, pages in left
-        if each.state == "fetching"
-    }
-    total = sum(fetching)
-    for each, pages in sorted(waiting, key=lambda item: item[0].began_s):
-        total += pages
-        ahead[each.series] = total
-    return ahead

@@ -35,6 +35,9 @@ class Declared:
       declared_ms: When, in UTC milliseconds.
       kept: Whether it ends if it is not used; one of the configuration does not.
       used_ms: When its series was asked for in an earlier process; None if that is not known.
+      since_s: When this process took it up, on `Clock.now_s`.
+      last_s: When it was declared, or its series asked for in an earlier process, on the same
+        clock: before it began, for what is older.
     """
 
     strategy: str
@@ -45,6 +48,8 @@ class Declared:
     declared_ms: int
     kept: bool = True
     used_ms: int | None = None
+    since_s: float = 0.0
+    last_s: float = 0.0
 
 
 class KeptNeed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -85,7 +90,10 @@ def declared(
     """
     series = Series.parse(asked.market, asked.timeframe)
     check_strategy(asked.strategy)
-    check_count(1 + len(asked.indicators), most=INDICATORS_MAX + 1, name="number of indicators")
+    if len(asked.indicators) > INDICATORS_MAX:
+        raise InvalidRequest(
+            f"indicators must be at most {INDICATORS_MAX}, were {len(asked.indicators)}"
+        )
     indicators = [indicator(text) for text in asked.indicators]
     need = need_of(
         indicators,
@@ -123,7 +131,14 @@ def history_candles(history: int | str | None, timeframe: Timeframe) -> int:
     if history is None:
         return 0
     if isinstance(history, str):
-        history = -(-length_s(history, name="history") * 1000 // timeframe.span_ms)
+        try:
+            seconds = length_s(history, name="history")
+        except InvalidRequest:
+            raise InvalidRequest(
+                "history must be a number of candles, or a length of time such as 90d or 4h; was "
+                f"{history[:40]!r}"
+            ) from None
+        history = -(-seconds * 1000 // timeframe.span_ms)
     return check_count(history, most=CANDLES_MAX, name="history, in candles,")
 
 
@@ -191,13 +206,13 @@ class NeedBook:
             if not of_one:
                 self._needs.pop(need.series, None)
 
-    def candles(self, series: Series) -> int:
-        """Return how many candles are needed of a series; 0 if none."""
-        return max((need.need.candles for need in self.of(series)), default=0)
+    def sizes(self, series: Series) -> list[int]:
+        """Return how many candles are needed of a series by one strategy or several; rising."""
+        return sorted({need.need.candles for need in self.of(series)})
 
     def all_candles(self) -> dict[Series, int]:
         """Return how many candles are needed of each series."""
-        return {series: self.candles(series) for series in self._needs}
+        return {series: self.sizes(series)[-1] for series in self._needs}
 
     def encode(self, used_ms: Callable[[Declared], int | None]) -> bytes:
         """Return what is to outlive the process: the needs that bots have declared.

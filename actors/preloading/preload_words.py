@@ -29,7 +29,12 @@ def explain(
     """
     what = f"{market} {timeframe}".strip()
     sentences = [*_needs(needs, what), *_fetching(report, market, timeframe)]
-    sentences += [*_expected(report, expected, what), *_record(report)]
+    if report.learning:
+        sentences += [*_expected(report, expected, what), *_record(report)]
+    else:
+        sentences.append(
+            "Habits are not learnt, and no request is expected: preload.learn is false."
+        )
     return Explanation(sentences=tuple(sentences))
 
 

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from actors.errors import UnknownNeed
 from actors.preload_messages import DeclareNeed
 from actors.preload_reports import NeedReport
-from runtime.client.need_requests import WAIT_S, await_request, release_request, state_request
+from runtime.client.need_requests import (
+    WAIT_S,
+    WHY_S,
+    await_request,
+    not_ready,
+    release_request,
+    state_request,
+)
 from runtime.client.requests import TIMEOUT_S, SyncAsk
-from runtime.core.errors import ActorDown, ActorRestarted, CallTimeout
+from runtime.core.errors import ActorDown, ActorError, ActorRestarted, CallTimeout
 
 # What a restart of the PreloaderActor counts for while somebody waits, in seconds.
 _RESTART_S = 1.0
@@ -39,7 +48,8 @@ class SyncNeed:
         """Return when everything that it takes, or that exists of it, is at hand.
 
         Raises:
-          CallTimeout: It was not in so many seconds; it goes on all the same.
+          CallTimeout: It was not in so many seconds; it says how far it was, and why. It goes on
+            all the same.
         """
         left_s = timeout_s
         while True:
@@ -53,7 +63,7 @@ class SyncNeed:
             except CallTimeout:
                 left_s -= WAIT_S
                 if left_s <= 0:
-                    raise
+                    self._tell_late(timeout_s)
             else:
                 return self.report
 
@@ -75,3 +85,9 @@ class SyncNeed:
             self._ask(release_request(self._declared), timeout_s)
         except UnknownNeed:
             return
+
+    def _tell_late(self, timeout_s: float) -> None:
+        """Raise that it was not ready in time, and why."""
+        with suppress(ActorError):
+            self.state(timeout_s=WHY_S)
+        raise CallTimeout(not_ready(self.report, timeout_s)) from None

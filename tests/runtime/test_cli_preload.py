@@ -84,6 +84,8 @@ class Runtime:
         self.asked.append(request)
         if isinstance(request, AwaitNeed) and self.trouble:
             raise self.trouble.pop()
+        if isinstance(request, GetNeeds) and request.strategy == "nobody":
+            return ()
         if isinstance(request, ReleaseNeed) and request.strategy == "nobody":
             raise UnknownNeed("strategy 'nobody' has declared no need")
         return await sample_answer(request)
@@ -129,6 +131,18 @@ def test_what_people_see_is_plain_text_as_wide_as_a_terminal(
     assert "…" not in out
     ruled = [line for line in out.splitlines() if "──" in line]
     assert all(len(line) <= 80 for line in ruled)
+
+
+def test_a_strategy_without_needs_is_told_with_those_that_have_some(
+    runtime: Runtime, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A name that is misspelt must not look like a strategy that needs nothing."""
+    assert runtime.marketd("needs|nobody") == 0
+    assert capsys.readouterr().out == (
+        "strategy nobody has declared no need; strategies with needs: momentum\n"
+    )
+    assert runtime.marketd("needs|nobody", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"needs": []}
 
 
 def test_every_request_has_a_command() -> None:
@@ -238,6 +252,16 @@ def test_dry_run_without_indicators_speaks_of_none(capsys: pytest.CaptureFixture
     assert capsys.readouterr().out == "200 candles of KRW-BTC 1d: in 1 full page\n"
 
 
+def test_dry_run_promises_no_candles_to_spare_where_there_are_none(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """At the bound the margin gives way."""
+    assert run(["need", "KRW-BTC", "1d", "SMA(100000)", "--dry-run"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "100,000 candles of KRW-BTC 1d: 100,000 for SMA(100000), in 500 full pages"
+    )
+
+
 def test_dry_run_as_json_is_what_a_program_needs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -281,7 +305,14 @@ def test_dry_run_as_json_is_what_a_program_needs(
     [
         ("need|KRW-BTC|1d|ATX(3)|--dry-run", "no indicator 'ATX' is known"),
         ("need|KRW-BTC|7m|--dry-run", "timeframe must be"),
-        ("need|KRW-BTC|1d|--history|soon|--dry-run", "history must be a length of time such as"),
+        (
+            "need|KRW-BTC|1d|--history|soon|--dry-run",
+            "history must be a number of candles, or a length of time such as 90d or 4h; was",
+        ),
+        (
+            "need|KRW-BTC|1d|--history|-5|--dry-run",
+            "history, in candles, must be 1 to 100000, was -5",
+        ),
         ("need|KRW-BTC|1d|--strategy||--dry-run", "strategy must be a name of 1 to 64"),
         ("needs|release", "it is marketd needs [STRATEGY], or marketd needs release STRATEGY"),
         ("needs|momentum|KRW-BTC", "it is marketd needs [STRATEGY], or marketd needs release"),

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 from hypothesis import given
@@ -34,7 +35,7 @@ from runtime.client.trio_client import open_client
 from runtime.core.clock import TrioClock
 from runtime.core.errors import ActorDown, ActorRestarted, CallTimeout
 from runtime.core.message import Request
-from runtime.indicators import ATR, HIGH
+from runtime.indicators import ATR, HIGH, SAREXT
 from runtime.preload_settings import PreloadSettings
 from runtime.testing_preload_samples import (
     PRELOAD_SAMPLES,
@@ -215,6 +216,11 @@ async def test_need_that_was_released_is_not_declared_again(how: str, market: As
         (["ATX(3)"], {"market": "KRW-BTC", "timeframe": "1d"}, "no indicator 'ATX' is known"),
         ([], {"market": "KRW-BTC", "timeframe": "1d", "history": "soon"}, "history must be"),
         ([], {"market": "KRW-BTC", "timeframe": "7m"}, "timeframe must be"),
+        (5, {"market": "KRW-BTC", "timeframe": "1d"}, "indicators must be a list, .* was 5"),
+        ([], {"market": 5, "timeframe": "1d"}, "market must be text, was 5"),
+        ([], {"market": "KRW-BTC", "timeframe": 1}, "timeframe must be text, was 1"),
+        (SERIES, {"strategy": None}, "strategy must be text, was None"),
+        (["VOLUME"] * 101, {"market": "KRW-BTC", "timeframe": "1d"}, "at most 100, were 101"),
         ([], {"market": "okx:BTC-USDT", "timeframe": "1d"}, "no exchange called 'okx'"),
     ],
 )
@@ -238,6 +244,18 @@ async def test_runtime_that_does_not_preload_says_which_setting(
                 await ask
 
 
+async def test_what_the_names_of_indicators_make_is_accepted(market: AsyncClient) -> None:
+    """However many parameters are named."""
+    sar = SAREXT(
+        startvalue=0.0123456789,
+        offsetonreverse=0.0123456789,
+        accelerationinitlong=0.0123456789,
+        accelerationmaxshort=0.2123456789,
+    )
+    need = await market.need([sar], market="KRW-BTC", timeframe="1m")
+    assert need.report.indicators == (str(sar),)
+
+
 # ------------------------------------------------------------------ waiting
 
 
@@ -247,11 +265,12 @@ class Slow:
     Attributes:
       waits_s: How long it was let wait, each time.
       lost: Whether it has forgotten the need.
+      silent: Whether it does not even say how far it is.
     """
 
     def __init__(self) -> None:
         self.waits_s: list[float] = []
-        self.lost = False
+        self.lost = self.silent = False
 
     def answer(self, message: Any, timeout_s: float) -> Any:
         """Answer at once; with `CallTimeout` to who waits."""
@@ -259,9 +278,10 @@ class Slow:
             self.waits_s.append(timeout_s)
             if self.lost:
                 raise UnknownNeed("declared no need")
-            raise CallTimeout(f"no answer within {timeout_s:g} s")
-        self.lost = False
-        return SAMPLE_NEED
+            raise CallTimeout(f"no answer to AwaitNeed within {timeout_s:g} s")
+        if self.silent:
+            raise CallTimeout("no answer to GetNeeds")
+        return (msgspec.structs.replace(SAMPLE_NEED, covered=300),)
 
     async def later(self, message: Any, timeout_s: float) -> Any:
         """Answer after as long as it would take."""
@@ -276,7 +296,7 @@ def test_waiting_ends_in_time(timeout_s: float) -> None:
     slow = Slow()
     need = SyncNeed(slow.answer, DECLARED, SAMPLE_NEED)
 
-    with pytest.raises(CallTimeout, match="no answer within"):
+    with pytest.raises(CallTimeout, match="not ready within"):
         need.wait_ready(timeout_s=timeout_s)
 
     assert all(0 < wait_s <= WAIT_S for wait_s in slow.waits_s)
@@ -289,10 +309,24 @@ async def test_waiting_on_trio_ends_in_time(timeout_s: float) -> None:
     slow = Slow()
     began_s = trio.current_time()
 
-    with pytest.raises(CallTimeout, match="no answer within"):
+    with pytest.raises(CallTimeout, match="not ready within"):
         await Need(slow.later, DECLARED, SAMPLE_NEED).wait_ready(timeout_s=timeout_s)
 
     assert trio.current_time() - began_s == pytest.approx(timeout_s)
+
+
+@pytest.mark.parametrize(("silent", "covered"), [(False, 300), (True, 200)])
+def test_who_has_waited_in_vain_hears_how_far_it_is_and_why(*, silent: bool, covered: int) -> None:
+    """Of the whole time and not of its last piece; as was heard last, if nobody says more."""
+    slow = Slow()
+    slow.silent = silent
+    told = (
+        rf"^momentum's need of KRW-BTC 1d was not ready within 70 s: {covered} of 400 candles, "
+        "because the oldest 200 candles are being fetched$"
+    )
+
+    with pytest.raises(CallTimeout, match=told):
+        SyncNeed(slow.answer, DECLARED, SAMPLE_NEED).wait_ready(timeout_s=70)
 
 
 def test_who_waits_for_a_need_hears_that_it_was_released() -> None:

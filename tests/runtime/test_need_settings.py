@@ -73,9 +73,18 @@ def test_the_example_that_we_ship_can_be_read(tmp_path: Path) -> None:
         ),
         (
             f"[[strategies.a]]\n{GOOD}history = 0",
-            "strategies.a: history must be 1 to 100000, was 0",
+            "strategies.a: history, in candles, must be 1 to 100000, was 0",
         ),
-        (f"[[strategies.a]]\n{GOOD}history = '90'", "history must be a length of time such as"),
+        (f"[[strategies.a]]\n{GOOD}history = '90'", "or a length of time such as 90d"),
+        (
+            "[[strategies.a]]\nmarket = 'KRW-BTC'\ntimeframe = '1m'\nhistory = '9000d'",
+            r"strategies.a: history, in candles, must be 1 to 100000, was 12960000 \(from",
+        ),
+        (
+            f"[[strategies.a]]\n{GOOD}indicators = {['ATR(20)'] * 101}",
+            "strategies.a: indicators must be at most 100, were 101",
+        ),
+        (f"[[strategies.{'a' * 65}]]\n{GOOD}", "strategy must be a name of 1 to 64"),
         (
             f"[[strategies.a]]\n{GOOD}markets = ['KRW-ETH']",
             "either market or markets, and not both",

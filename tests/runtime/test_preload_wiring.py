@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+import pytest
 import trio
 
 from actors.keeper import MemoryKeeper
 from actors.sandbox.exchange import SandboxExchange
 from actors.sandbox.simulated_time import SimulatedTime
-from runtime.config import Settings, StoreSettings
+from runtime.config import Settings, SettingsError, StoreSettings
 from runtime.core.clock import TrioClock
 from runtime.need_settings import StrategyNeed
 from runtime.preload_settings import PreloadSettings
@@ -65,6 +66,15 @@ def test_needs_and_habits_are_kept_beside_the_database(tmp_path: Path) -> None:
     assert fleeting is not None
     assert isinstance(fleeting.habits, MemoryKeeper)
     assert preload_parts(off, tmp_path, "upbit") is None
+
+
+def test_a_need_of_an_exchange_that_is_not_served_stops_the_start(tmp_path: Path) -> None:
+    """As a bot's would be refused; dropped, nobody would hear of it."""
+    need = StrategyNeed(market="okx:BTC-USDT", timeframe="1m")
+    settings = msgspec.structs.replace(Settings(), strategies={"t": (need,)})
+
+    with pytest.raises(SettingsError, match=r"strategies\.t: market .*\(upbit\), was okx:BTC-USDT"):
+        preload_parts(settings, tmp_path, "upbit")
 
 
 async def test_kept_files_are_named_after_the_exchange(tmp_path: Path) -> None:

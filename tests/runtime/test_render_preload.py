@@ -90,6 +90,16 @@ def test_preloading_is_shown_with_what_is_fetched_and_expected() -> None:
     assert drawn("preload status", GetPreload(), answer) == PRELOAD
 
 
+def test_learning_that_is_switched_off_is_said_with_the_setting() -> None:
+    """Figures of nothing look as if it learnt nothing, or had broken."""
+    (report,) = msgspec.convert(
+        msgspec.to_builtins(sample_preload_answer(GetPreload())), tuple[PreloadReport, ...]
+    )
+    shown = drawn("preload", GetPreload(), (msgspec.structs.replace(report, learning=False),))
+    assert "habits not learnt: preload.learn is false\nlimit 90% unused\n" in shown
+    assert "predictions" not in shown
+
+
 def test_preloading_that_has_done_nothing_divides_by_nothing() -> None:
     """At the start there is no share of anything; a request that is late is expected now."""
     (report,) = msgspec.convert(
