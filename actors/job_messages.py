@@ -17,6 +17,9 @@ class ListJobs(
 class AddJob(Request[JobPlan], frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Collect candles on a schedule. It is kept over restarts until it is removed.
 
+    The answer comes when it is kept. If it cannot be, it runs all the same, and `StoreError` is the
+    answer; so with `RemoveJob`.
+
     Attributes:
       name: What to call it: 1 to 64 letters, digits, `.`, `_` or `-`; not the name of another.
       job: What it collects, and when.

@@ -100,7 +100,8 @@ class JobPlan(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
       name: What it is called.
       done: Whether it was added; False for a dry run.
-      next_ms: Its next five times, without jitter, UTC milliseconds.
+      next_ms: When its next five runs begin, without jitter, and if none takes until the next is
+        due; UTC milliseconds. A run begins when candles that end at its time have settled.
     """
 
     name: str

@@ -15,7 +15,7 @@ BLOB_BYTES_MAX = 8_000_000
 class BlobKeeper(Protocol):
     """Keeps one value of at most `BLOB_BYTES_MAX` bytes.
 
-    Neither call fails for want of room or rights: it says so in the log, and life goes on.
+    Neither call raises for want of room or rights: it says so in the log, and life goes on.
     """
 
     def load(self) -> bytes | None:
@@ -25,10 +25,13 @@ class BlobKeeper(Protocol):
           None if nothing is known, or nothing that is whole.
         """
 
-    async def save(self, data: bytes) -> None:
+    async def save(self, data: bytes) -> str:
         """Replace what is kept, as a whole, or leave it as it was.
 
         Whoever is cancelled meanwhile waits until it is done.
+
+        Returns:
+          Why it was left as it was; empty if `data` is kept now, whatever becomes of the process.
         """
 
 
@@ -38,17 +41,21 @@ class MemoryKeeper:
     Attributes:
       data: What is kept; None if nothing.
       saves: How often it was replaced.
+      trouble: Why nothing can be saved at present; empty if it can.
     """
 
     def __init__(self, data: bytes | None = None) -> None:
         self.data = data
         self.saves = 0
+        self.trouble = ""
 
     def load(self) -> bytes | None:
         """Return what was saved last."""
         return self.data
 
-    async def save(self, data: bytes) -> None:
-        """Replace what is kept."""
-        self.data = data
-        self.saves += 1
+    async def save(self, data: bytes) -> str:
+        """Replace what is kept, unless there is trouble."""
+        if not self.trouble:
+            self.data = data
+            self.saves += 1
+        return self.trouble

@@ -9,7 +9,9 @@ to. An exchange that is away makes a run fail and nothing else.
 
 When it dies, or is stopped, runs under way are broken off and recorded as such; a process that is
 killed leaves no record of them. Either way they are due still, so its successor runs each of them
-once. All else is kept.
+once. All else is kept: that a job was added or removed before anybody is told so.
+
+Jobs are due by our own clock, and ask for what has ended by the exchange's.
 """
 
 from __future__ import annotations
@@ -22,14 +24,15 @@ from typing import Any
 import msgspec
 import trio
 
-from actors.errors import InvalidRequest, Overloaded
+from actors.errors import InvalidRequest, Overloaded, StoreError
+from actors.exchanges.clock import ExchangeClock
 from actors.exchanges.retries import RetryRules
 from actors.job_messages import AddJob, GetJobRuns, ListJobs, RemoveJob, RunJob
 from actors.job_reports import JobPlan, JobReport, JobRun, JobSpec, JobStarted
 from actors.keeper import BlobKeeper
 from actors.scheduling.book import Entry, JobBook
 from actors.scheduling.collecting import Tally, collect
-from actors.scheduling.jobs import parse_job
+from actors.scheduling.jobs import Beginnings, parse_job
 from actors.scheduling.records import KeptJob, decode, encode
 from actors.scheduling.times import next_times_ms
 from actors.timeframes import format_time_ms
@@ -49,8 +52,8 @@ _SET_BACK_MS = 60_000
 # The timer never sleeps less, in seconds: a moment that rounding puts just ahead of the clock would
 # otherwise be waited for in a circle.
 _SLEEP_S_MIN = 0.001
-# How often it is written down while things change, in seconds.
-_SAVE_S = 1.0
+# How often records are written down while things change, in seconds; and again if that failed.
+_SAVE_S, _SAVE_AGAIN_S = 1.0, 30.0
 _SHOWN = 5
 
 
@@ -83,6 +86,8 @@ class SchedulerActor(Actor):
       caches: The CacheActor of each exchange.
       keeper: Keeps the rest from one process, and incarnation, to the next.
       settle_s: How long after its end a candle may still change, in seconds.
+      exchange_clocks: What is known of the clock of each exchange; of one that is not there, our
+        own clock is taken for it.
       rules: How often a series is tried, and how far apart.
     """
 
@@ -93,12 +98,14 @@ class SchedulerActor(Actor):
         caches: Mapping[str, ActorRef],
         keeper: BlobKeeper,
         settle_s: float,
+        exchange_clocks: Mapping[str, ExchangeClock] | None = None,
         rules: RetryRules = RetryRules(),  # noqa: B008 - frozen
     ) -> None:
         self._configured = jobs
         self._caches = caches
         self._keeper = keeper
         self._settle_ms = round(settle_s * 1_000)
+        self._exchange_clocks = exchange_clocks or {}
         self._rules = rules
         self._changed = trio.Event()
         self._unsaved = trio.Event()
@@ -124,7 +131,7 @@ class SchedulerActor(Actor):
         await self._keeper.save(encode(self._book.keep()))
 
     async def handle_call(self, request: Request[Any]) -> object:
-        """Answer at once, but for `RunJob` when its caller waits for the end."""
+        """Answer at once, but for what must be kept first, and a run whose caller waits for it."""
         match request:
             case ListJobs():
                 return self._book.reports()
@@ -133,7 +140,8 @@ class SchedulerActor(Actor):
             case AddJob():
                 return self._add(request)
             case RemoveJob(name=name):
-                return self._remove(name)
+                self._remove(name)
+                return None
             case RunJob(name=name, wait=wait):
                 return self._run_by_hand(self._book.get(name), wait=wait)
             case _:
@@ -151,26 +159,28 @@ class SchedulerActor(Actor):
 
     # -------------------------------------------------------------- asked
 
-    def _add(self, request: AddJob) -> JobPlan:
+    def _add(self, request: AddJob) -> JobPlan | None:
         job = parse_job(request.name, request.job)
         self._cache(job.spec)
         self._book.check_new(job.name)
         now_ms = self.context.clock.utc_ms()
-        if not request.dry_run:
-            self._book.add(job, now_ms)
-            self._note_change()
-        return JobPlan(
+        plan = JobPlan(
             name=job.name,
             done=not request.dry_run,
-            next_ms=next_times_ms(job.schedule, now_ms, _SHOWN),
+            next_ms=next_times_ms(Beginnings(job, self._settle_ms), now_ms, _SHOWN),
         )
+        if request.dry_run:
+            return plan
+        self._book.add(job, now_ms)
+        self._answer_when_kept(plan, f"job {job.name} is added, but a restart would lose it")
+        return None
 
-    def _remove(self, name: str) -> JobReport:
+    def _remove(self, name: str) -> None:
         entry = self._book.remove(name)
         if entry in self._scopes:
             self._scopes[entry].cancel()
-        self._note_change()
-        return entry.report()
+        done = f"job {name} is removed, but a restart would bring it back"
+        self._answer_when_kept(entry.report(), done)
 
     def _run_by_hand(self, entry: Entry, *, wait: bool) -> JobStarted | None:
         name = entry.job.name
@@ -214,7 +224,7 @@ class SchedulerActor(Actor):
         begun_s = clock.now_s()
         try:
             with self._scopes[entry]:
-                await self._collect(entry.job.spec, tally)
+                await self._collect(entry.job.spec, tally, start_ms)
                 whole = True
         finally:
             # Also when the actor ends: then there is no waiting any more.
@@ -231,7 +241,7 @@ class SchedulerActor(Actor):
             )
             self._ended(entry, run, interrupted=not whole)
 
-    async def _collect(self, spec: JobSpec, tally: Tally) -> None:
+    async def _collect(self, spec: JobSpec, tally: Tally, begun_ms: int) -> None:
         try:
             cache = self._cache(spec)
         except InvalidRequest as error:
@@ -242,7 +252,8 @@ class SchedulerActor(Actor):
             spec,
             cache,
             tally,
-            clock=self.context.clock,
+            exchange_clock=self._exchange_clock(spec),
+            begun_ms=begun_ms,
             rng=self.context.rng,
             rules=self._rules,
             settle_ms=self._settle_ms,
@@ -271,6 +282,9 @@ class SchedulerActor(Actor):
             )
         return cache
 
+    def _exchange_clock(self, spec: JobSpec) -> ExchangeClock:
+        return self._exchange_clocks.get(spec.exchange) or ExchangeClock(self.context.clock)
+
     # -------------------------------------------------------------- kept
 
     def _kept(self) -> dict[str, KeptJob]:
@@ -285,9 +299,30 @@ class SchedulerActor(Actor):
         self._changed.set()
         self._unsaved.set()
 
+    def _answer_when_kept(self, answer: JobPlan | JobReport, done: str) -> None:
+        """Answer the request in hand when what it changed is kept; if it is not, say so."""
+        self._changed.set()
+        self.context.nursery.start_soon(self._keep, self.context.take_reply(), answer, done)
+
+    async def _keep(self, reply: Reply, answer: JobPlan | JobReport, done: str) -> None:
+        why = await self._save()
+        if why:
+            # Not one that may be tried again: that would be refused, for it is done.
+            again = f"it cannot be written down, which is tried again every {_SAVE_AGAIN_S:g} s"
+            reply.fail(StoreError(f"{done}: {again}; {why}"))
+        else:
+            reply.send(answer)
+
+    async def _save(self) -> str:
+        """Write everything down; return why that failed, empty if it did not."""
+        why = await self._keeper.save(encode(self._book.keep()))
+        if why:
+            self._unsaved.set()
+        return why
+
     async def _save_in_time(self) -> None:
         while True:
             await self._unsaved.wait()
             self._unsaved = trio.Event()
-            await self._keeper.save(encode(self._book.keep()))
-            await trio.sleep(_SAVE_S)
+            failed = await self._save()
+            await trio.sleep(_SAVE_AGAIN_S if failed else _SAVE_S)

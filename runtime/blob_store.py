@@ -53,32 +53,37 @@ class FileBlobKeeper:
             )
             return None
 
-    async def save(self, data: bytes) -> None:
+    async def save(self, data: bytes) -> str:
         """Replace the file, in a thread; whoever is cancelled meanwhile waits for it.
 
         What goes wrong is logged once, until it goes well again.
+
+        Returns:
+          What went wrong; empty if nothing did.
         """
         with trio.CancelScope(shield=True):
             # In turn: an older value must not replace a newer one.
             async with self._writing:
-                await trio.to_thread.run_sync(  # noqa: TID251 - a disk may take seconds
+                why = await trio.to_thread.run_sync(  # noqa: TID251 - a disk may take seconds
                     self._write, data
                 )
-
-    def _write(self, data: bytes) -> None:
-        why = ""
-        if len(data) > BLOB_BYTES_MAX:
-            why = f"it would be {len(data)} bytes long, and may be {BLOB_BYTES_MAX}"
-        else:
-            try:
-                replace_private(self._path, framed(data))
-            except StoreUnavailable as error:
-                why = str(error)
         if why and not self._failing:
-            _log.warning("%s cannot be kept for the next process: %s", self._path, why)
+            _log.warning("what is to be kept for the next process cannot be: %s", why)
         if self._failing and not why:
             _log.info("%s can be written again", self._path)
         self._failing = bool(why)
+        return why
+
+    def _write(self, data: bytes) -> str:
+        """Write the file; return why that failed, empty if it did not."""
+        if len(data) > BLOB_BYTES_MAX:
+            size = len(data)
+            return f"{self._path}: it would be {size} bytes long, and may be {BLOB_BYTES_MAX}"
+        try:
+            replace_private(self._path, framed(data))
+        except StoreUnavailable as error:
+            return str(error)
+        return ""
 
 
 def _put_aside(path: Path) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import math
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -10,8 +12,13 @@ from actors.errors import InvalidRequest
 from actors.job_messages import AddJob, GetJobRuns, ListJobs, RemoveJob, RunJob
 from actors.job_reports import JobSpec
 from actors.lengths import length_s
+from runtime.cli_keys import show
 from runtime.cli_parts import add_part
+from runtime.client.blocking import BlockingClient
+from runtime.core.errors import CallTimeout
 from runtime.core.message import Request
+
+_ENDED_WELL, _FAILED = 0, 1
 
 
 def add_jobs(jobs: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
@@ -20,7 +27,7 @@ def add_jobs(jobs: argparse.ArgumentParser, common: argparse.ArgumentParser) -> 
     parts = jobs.add_subparsers(dest="part", metavar="WHAT", title="WHAT")
     _add_add(_part(parts, common, "add", "collect candles on a schedule", _add))
     _add_name(_part(parts, common, "remove", "end a job, and forget its records", _remove))
-    run = _part(parts, common, "run", "run a job now, and wait for its record", _run)
+    run = add_part(parts, [common], "run", "run a job now, and wait for its record", run=_run)
     _add_name(run)
     run.add_argument("--no-wait", action="store_true", help="do not wait for it to end")
     runs = _part(parts, common, "runs", "the records of runs, the newest last", _runs)
@@ -55,7 +62,7 @@ def _add_add(add: argparse.ArgumentParser) -> None:
         "--timezone", metavar="ZONE", default="UTC", help="of --cron, such as Asia/Seoul; UTC"
     )
     add.add_argument(
-        "--jitter", metavar="S", type=float, default=0.0, help="begin up to so many seconds late"
+        "--jitter", metavar="S", type=_jitter, default=0.0, help="begin up to so many seconds late"
     )
     add.add_argument("--exchange", metavar="NAME", default="upbit", help="upbit if not said")
     which = add.add_mutually_exclusive_group(required=True)
@@ -81,6 +88,17 @@ def _length(text: str) -> float:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def _jitter(text: str) -> float:
+    try:
+        jitter_s = float(text)
+    except ValueError:
+        jitter_s = math.nan
+    # JSON has no form for it: the runtime would be sent nothing at all.
+    if not math.isfinite(jitter_s):
+        raise argparse.ArgumentTypeError(f"must be a number of seconds, was {text!r}")
+    return jitter_s
+
+
 def _add(options: argparse.Namespace) -> AddJob:
     job = JobSpec(
         every_s=options.every,
@@ -101,8 +119,19 @@ def _remove(options: argparse.Namespace) -> RemoveJob:
     return RemoveJob(name=options.name)
 
 
-def _run(options: argparse.Namespace) -> RunJob:
-    return RunJob(name=options.name, wait=not options.no_wait)
+def _run(client: BlockingClient, options: argparse.Namespace) -> int:
+    message = RunJob(name=options.name, wait=not options.no_wait)
+    try:
+        result = client.ask_raw(message, options.timeout).result
+    except CallTimeout as error:
+        # Asking again, the usual advice, would be refused while it runs.
+        told = f"`marketd jobs runs {options.name}` tells how it ended; --timeout S waits longer"
+        sys.stderr.write(f"marketd: {error}; a run that has begun goes on, {told}\n")
+        return _FAILED
+    show(options, "jobs run", result)
+    # It is answered with its record, whatever came of it.
+    run = result["run"]
+    return _ENDED_WELL if run is None or run["success"] else _FAILED
 
 
 def _runs(options: argparse.Namespace) -> GetJobRuns:

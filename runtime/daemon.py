@@ -37,7 +37,6 @@ EXIT_STOPPED = 0
 EXIT_FAILED = EXIT_CODE
 EXIT_WRONG_SETTINGS = 2
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # How often the service manager's line is looked at; it is sent only if it has changed.
 _STATUS_EVERY_S = 5.0
 
@@ -51,6 +50,7 @@ def run_daemon(
 ) -> int:
     """Run until SIGINT, SIGTERM or the command `stop`; return the process's exit code.
 
+    So does SIGHUP, which says that the terminal was closed, unless it is ignored, as under `nohup`.
     A stop that takes longer than `runtime.stop_s` ends the process without returning, with 1.
 
     Args:
@@ -114,6 +114,7 @@ class _Daemon:
         self._limit = limit
         self._service = service
         self._masker = masker
+        self._signals = _stop_signals()
         self._starting = trio.CancelScope()
         self._stop = trio.Event()
         self._application: Application | None = None
@@ -122,7 +123,7 @@ class _Daemon:
     async def run(self) -> int:
         """Run until the stop; return the exit code."""
         self._limit.watch_run()
-        with trio.open_signal_receiver(*_SIGNALS) as signals, self._counting_from_signals():
+        with trio.open_signal_receiver(*self._signals) as signals, self._counting_from_signals():
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._heed, signals)
                 code = await self._run()
@@ -226,13 +227,13 @@ class _Daemon:
     @contextmanager
     def _counting_from_signals(self) -> Iterator[None]:
         """Count from the signal itself, because a loop that is blocked never hears of it."""
-        trios = {number: signal.getsignal(number) for number in _SIGNALS}
+        trios = {number: signal.getsignal(number) for number in self._signals}
 
         def handle(number: int, frame: FrameType | None) -> None:
             self._limit.begin()
             trios[signal.Signals(number)](number, frame)  # type: ignore[operator,misc]
 
-        for number in _SIGNALS:
+        for number in self._signals:
             signal.signal(number, handle)
         try:
             yield
@@ -266,6 +267,16 @@ def status_line(tree: Tree) -> str:
             troubled.append(f"{actor.name} is not ready")
     troubled += [f"{name} was left behind" for name in tree.abandoned]
     return "; ".join(troubled) or f"ready, {len(workers)} actors"
+
+
+def _stop_signals() -> tuple[signal.Signals, ...]:
+    """Return the signals that end the process well."""
+    stops = (signal.SIGINT, signal.SIGTERM)
+    # Windows has none; and whoever ignores it wants the process to outlive the terminal.
+    hangup: signal.Signals | None = getattr(signal, "SIGHUP", None)
+    if hangup is None or signal.getsignal(hangup) is signal.SIG_IGN:
+        return stops
+    return (*stops, hangup)
 
 
 def _wait_for_threads(but: Iterable[threading.Thread]) -> None:

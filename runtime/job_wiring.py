@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from actors.exchanges.clock import ExchangeClock
 from actors.keeper import BlobKeeper, MemoryKeeper
 from actors.scheduler import SchedulerActor
 from runtime.blob_store import FileBlobKeeper
@@ -20,7 +21,8 @@ JOBS_FILE = "jobs.blob"
 
 # It only takes note and answers; runs go on in tasks of their own.
 _HANG_S = 5.0
-# By how much our clock may be ahead of the exchange's, by which the cache goes; in seconds.
+# A run takes candles for settled so much later than the cache, in seconds: what is known of the
+# exchange's clock is cut to the second.
 _SKEW_S = 1.0
 # A run that is broken off may have to be written to a slow disk.
 _SHUTDOWN_S = 10.0
@@ -37,7 +39,10 @@ def job_keeper(settings: Settings, folder: Path) -> BlobKeeper:
 
 
 def scheduler_child(
-    settings: Settings, caches: Mapping[str, ActorRef], keeper: BlobKeeper
+    settings: Settings,
+    caches: Mapping[str, ActorRef],
+    keeper: BlobKeeper,
+    exchange_clocks: Mapping[str, ExchangeClock] | None = None,
 ) -> ChildSpec:
     """Return the SchedulerActor's place in the tree.
 
@@ -45,6 +50,7 @@ def scheduler_child(
       settings: The settings, with the jobs of the file.
       caches: The CacheActor of each exchange.
       keeper: What keeps jobs and their records; it outlives the actor.
+      exchange_clocks: What is known of the clock of each exchange.
     """
     return ChildSpec(
         SCHEDULER,
@@ -53,6 +59,7 @@ def scheduler_child(
             caches=caches,
             keeper=keeper,
             settle_s=settings.cache.settle_s + _SKEW_S,
+            exchange_clocks=exchange_clocks,
         ),
         mailbox=MailboxSpec(capacity=1_000),
         hang_s=_HANG_S,

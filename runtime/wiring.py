@@ -197,7 +197,8 @@ def wire(
             accounts[adapter.name] = registry.ref(f"{adapter.name}.account")
     router = MarketRouter(doors, store=store, clock=clock)
     caches = {door.name: door.cache for door in doors}
-    children.append(scheduler_child(settings, caches, job_keeper or MemoryKeeper()))
+    clocks = {door.name: door.exchange_clock for door in doors}
+    children.append(scheduler_child(settings, caches, job_keeper or MemoryKeeper(), clocks))
     if control is not None:
         # No limit and not critical: bots reach it by the socket, nobody by its mailbox.
         children.append(ChildSpec(CONTROL, lambda: control(router)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -15,13 +16,13 @@ import tenacity
 import trio
 
 from actors.errors import InvalidRequest
+from actors.exchanges.clock import ExchangeClock
 from actors.exchanges.retries import RetryRules
 from actors.job_reports import JobSpec
 from actors.messages import GetMarkets, Priority
 from actors.preload_messages import LoadCandles
-from actors.scheduling.jobs import question, series_of
+from actors.scheduling.jobs import newest_settled_ms, question, series_of
 from actors.series import Market, Series
-from runtime.core.clock import Clock
 from runtime.core.errors import ActorError, DomainError
 from runtime.core.ref import ActorRef
 
@@ -31,6 +32,8 @@ T = TypeVar("T")
 SERIES_AT_ONCE = 8
 # How long one try may take. The longest history is 500 pages, which may wait for bots.
 TRY_S_MAX = 600.0
+# How far our clock may be ahead of the exchange's for the difference to be waited for, in ms.
+_AHEAD_MS_MAX = 60_000
 _ERROR_CHARS_MAX = 200
 
 
@@ -73,7 +76,8 @@ async def collect(
     cache: ActorRef,
     tally: Tally,
     *,
-    clock: Clock,
+    exchange_clock: ExchangeClock,
+    begun_ms: int,
     rng: random.Random,
     rules: RetryRules,
     settle_ms: int,
@@ -84,17 +88,19 @@ async def collect(
       spec: What to collect; it has been checked.
       cache: The CacheActor of its exchange.
       tally: What has come is counted here, so that it is known if the run is broken off.
-      clock: Where time is read.
+      exchange_clock: What is known of the exchange's clock, by which candles end.
+      begun_ms: When the run began by our own clock, by which jobs are due, UTC milliseconds.
       rng: Where chance comes from.
       rules: How often each series is tried, and how far apart.
       settle_ms: How long after its end a candle may still change.
     """
-    asking = _Asking(spec, cache, tally, clock, rng, rules, settle_ms)
+    asking = _Asking(spec, cache, tally, exchange_clock, rng, rules, settle_ms)
     try:
         markets = spec.markets or await asking.tried(asking.markets)
     except (DomainError, ActorError) as error:
         tally.fail(f"the markets of {spec.exchange}: {error}")
         return
+    await asking.until_settled(begun_ms)
     # One iterator for all: each takes the next series when it has done with one.
     series = series_of(spec, markets)
     async with trio.open_nursery() as nursery:
@@ -107,7 +113,7 @@ class _Asking:
     spec: JobSpec
     cache: ActorRef
     tally: Tally
-    clock: Clock
+    exchange_clock: ExchangeClock
     rng: random.Random
     rules: RetryRules
     settle_ms: int
@@ -122,6 +128,22 @@ class _Asking:
             raise InvalidRequest(f"none of its {len(listed)} markets is in {quote}")
         return found
 
+    async def until_settled(self, begun_ms: int) -> None:
+        """Return when what the run is for has settled at the exchange, too.
+
+        A clock of ours that is far ahead is wrong, and is not waited for: what there is will do.
+        """
+        if not self.exchange_clock.observed:
+            # Any answer tells the time. If none comes, the candles will not come either.
+            with suppress(DomainError, ActorError):
+                request = GetMarkets(exchange=self.spec.exchange)
+                await self.cache.call(request, timeout_s=TRY_S_MAX)
+        wanted_ms = newest_settled_ms(self.spec, begun_ms, self.settle_ms)
+        left_ms = wanted_ms - self.exchange_clock.utc_ms()
+        if 0 < left_ms <= _AHEAD_MS_MAX:
+            # One more, because what is known of that clock is cut to whole milliseconds.
+            await trio.sleep((left_ms + 1) / 1_000)
+
     async def each(self, series: Iterator[Series]) -> None:
         """Collect one series after the other."""
         for wanted in series:
@@ -133,7 +155,7 @@ class _Asking:
 
     async def candles(self, series: Series) -> None:
         """Have the candles of one series fetched, and count them."""
-        asked = question(self.spec, series, self.clock.utc_ms(), self.settle_ms)
+        asked = question(self.spec, series, self.exchange_clock.utc_ms(), self.settle_ms)
         request = LoadCandles(candles=asked, priority=Priority.DECLARED)
         candles = await self.cache.call(request, timeout_s=TRY_S_MAX)
         self.tally.candles += len(candles)

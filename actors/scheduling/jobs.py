@@ -42,6 +42,24 @@ class Job:
     schedule: Schedule
 
 
+@dataclass(frozen=True, slots=True)
+class Beginnings:
+    """When the runs of a job begin, if they take no time: a schedule, but for its jitter.
+
+    Attributes:
+      job: The job.
+      settle_ms: How long after its end a candle may still change.
+    """
+
+    job: Job
+    settle_ms: int
+
+    def next_ms(self, after_ms: int) -> int:
+        """Return the first moment after `after_ms`; both UTC milliseconds."""
+        due_ms = self.job.schedule.next_ms(after_ms)
+        return settled_ms(self.job.spec, due_ms, self.settle_ms)
+
+
 def parse_job(name: str, spec: JobSpec) -> Job:
     """Return the job that `spec` describes.
 
@@ -74,6 +92,14 @@ def settled_ms(spec: JobSpec, time_ms: int, settle_ms: int) -> int:
     return time_ms
 
 
+def newest_settled_ms(spec: JobSpec, time_ms: int, settle_ms: int) -> int:
+    """Return when the newest candles have settled that a run at `time_ms` finds settled."""
+    frames = map(Timeframe.parse, spec.timeframes)
+    # As above: of one that is as short there is always one that has just ended.
+    long = [each for each in frames if each.span_ms > settle_ms]
+    return max((each.floor_ms(time_ms - settle_ms) + settle_ms for each in long), default=0)
+
+
 def series_of(spec: JobSpec, markets: Iterable[str]) -> Iterator[Series]:
     """Return what is collected: each market in each timeframe."""
     for market in markets:
@@ -87,7 +113,7 @@ def question(spec: JobSpec, series: Series, now_ms: int, settle_ms: int) -> GetC
     Args:
       spec: The job.
       series: The series.
-      now_ms: The time, UTC milliseconds.
+      now_ms: The time at the exchange, UTC milliseconds.
       settle_ms: How long after its end a candle may still change.
     """
     end_ms = series.timeframe.floor_ms(now_ms - settle_ms)
@@ -105,8 +131,10 @@ def question(spec: JobSpec, series: Series, now_ms: int, settle_ms: int) -> GetC
 
 
 def _schedule(spec: JobSpec) -> Schedule:
-    if (spec.every_s is None) == (not spec.cron):
-        raise InvalidRequest("a job must have either every_s or cron, and not both")
+    if spec.every_s is None and not spec.cron:
+        raise InvalidRequest("a job must have either every_s or cron, had neither")
+    if spec.every_s is not None and spec.cron:
+        raise InvalidRequest("a job must have either every_s or cron, had both")
     _check_number("jitter_s", spec.jitter_s, 0.0, JITTER_S_MAX)
     if spec.every_s is None:
         cron = parse_cron(spec.cron, spec.timezone)
@@ -117,18 +145,20 @@ def _schedule(spec: JobSpec) -> Schedule:
     if spec.timezone != "UTC":
         raise InvalidRequest(f"timezone goes with cron; with every_s it was {spec.timezone[:40]!r}")
     if spec.jitter_s >= spec.every_s:
-        raise InvalidRequest(f"jitter_s must be less than every_s, was {spec.jitter_s:g}")
+        raise InvalidRequest(f"jitter_s must be less than every_s, was {spec.jitter_s:.15g}")
     return Every(round(spec.every_s * 1_000))
 
 
 def _check_number(name: str, value: float, least: float, most: float) -> None:
     if not (math.isfinite(value) and least <= value <= most):
-        raise InvalidRequest(f"{name} must be {least:g} to {most:.0f}, was {value:g}")
+        raise InvalidRequest(f"{name} must be {least:g} to {most:.0f}, was {value:.15g}")
 
 
 def _check_markets(spec: JobSpec) -> None:
-    if bool(spec.markets) == bool(spec.quote):
-        raise InvalidRequest("a job must have either markets or quote, and not both")
+    if not spec.markets and not spec.quote:
+        raise InvalidRequest("a job must have either markets or quote, had neither")
+    if spec.markets and spec.quote:
+        raise InvalidRequest("a job must have either markets or quote, had both")
     if spec.quote and not _CURRENCY.fullmatch(spec.quote):
         raise InvalidRequest(f"quote must be a currency such as KRW, was {spec.quote[:40]!r}")
     if len(spec.markets) > MARKETS_MAX:

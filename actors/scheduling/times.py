@@ -22,8 +22,15 @@ from actors.errors import InvalidRequest
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _MINUTE = timedelta(minutes=1)
-_FIELDS = 5
 _TEXT_CHARS_MAX = 100
+# Each field: its name, its numbers, and how many different values it has.
+_FIELDS = (
+    ("minute", "0 to 59", 60),
+    ("hour", "0 to 23", 24),
+    ("day of month", "1 to 31", 31),
+    ("month", "1 to 12 or JAN to DEC", 12),
+    ("day of week", "0 to 7 or SUN to SAT", 7),
+)
 
 
 class Schedule(Protocol):
@@ -73,7 +80,7 @@ class Cron:
                 moment_ms = _ms(self._first(shown))
                 if moment_ms > after_ms:
                     return moment_ms
-        raise InvalidRequest(f"cron {self.expression!r} never comes: name a day that exists")
+        raise _never(self.expression)
 
     def _first(self, shown: datetime) -> datetime:
         """Return the first moment at which a clock of the zone shows `shown`, or is past it."""
@@ -96,16 +103,19 @@ def parse_cron(expression: str, timezone: str) -> Cron:
       InvalidRequest: One of them is none; the message says which.
     """
     fields = expression[:_TEXT_CHARS_MAX].split()
-    if len(fields) != _FIELDS or len(expression) > _TEXT_CHARS_MAX:
+    if len(fields) != len(_FIELDS) or len(expression) > _TEXT_CHARS_MAX:
         raise InvalidRequest(
             "cron must be five fields (minute, hour, day of month, month, day of week), such as "
             f"'5 0 * * *'; was {expression[:_TEXT_CHARS_MAX]!r}"
         )
     cron = Cron(" ".join(fields), _zone(timezone))
-    try:
-        CronSim(cron.expression, _EPOCH)
-    except CronSimError as error:
-        raise InvalidRequest(f"cron {cron.expression!r} cannot be read: {error}") from None
+    for place, (name, numbers, values) in enumerate(_FIELDS):
+        wrong = _wrong(fields[place], place, numbers, values)
+        if wrong:
+            raise InvalidRequest(f"cron {cron.expression!r} cannot be read: {name} {wrong}")
+    if not _is_read(cron.expression):
+        # Each field by itself is right: no month that is named has that day.
+        raise _never(cron.expression)
     return cron
 
 
@@ -116,6 +126,29 @@ def next_times_ms(schedule: Schedule, after_ms: int, count: int) -> tuple[int, .
         after_ms = schedule.next_ms(after_ms)
         times.append(after_ms)
     return tuple(times)
+
+
+def _wrong(field: str, place: int, numbers: str, values: int) -> str:
+    """Return what is wrong with the field at `place`, after its name; empty if nothing is."""
+    if not _is_read(" ".join(["*"] * place + [field] + ["*"] * (len(_FIELDS) - 1 - place))):
+        return f"must be of {numbers}: numbers, ranges, lists or steps; was {field!r}"
+    steps = [int(term.partition("/")[2]) for term in field.split(",") if "/" in term]
+    if max(steps, default=1) > values:
+        # Only the first value would be left, which is not what somebody means who writes */90.
+        return f"must have steps of at most {values}, was {field!r}"
+    return ""
+
+
+def _is_read(expression: str) -> bool:
+    try:
+        CronSim(expression, _EPOCH)
+    except CronSimError:
+        return False
+    return True
+
+
+def _never(expression: str) -> InvalidRequest:
+    return InvalidRequest(f"cron {expression!r} never comes: name a day that exists")
 
 
 def _zone(timezone: str) -> ZoneInfo:

@@ -43,6 +43,8 @@ class SyncJobsClient:
     ) -> JobPlan:
         """Collect candles on a schedule, over restarts, until the job is removed.
 
+        `StoreError` says that it was added, but cannot be kept at present.
+
         Args:
           name: What to call it.
           every_s: Seconds from one run to the next; an hourly job runs on the hour.
@@ -73,7 +75,10 @@ class SyncJobsClient:
         return self._ask(AddJob(name=name, job=job, dry_run=dry_run), timeout_s)
 
     def remove(self, name: str, *, timeout_s: float = TIMEOUT_S) -> JobReport:
-        """End a job that was added, and forget its records; return what it was."""
+        """End a job that was added, and forget its records; return what it was.
+
+        `StoreError` says that it was ended, but that this cannot be kept at present.
+        """
         return self._ask(RemoveJob(name=name), timeout_s)
 
     def run(self, name: str, *, wait: bool = True, timeout_s: float = TIMEOUT_S) -> JobStarted:

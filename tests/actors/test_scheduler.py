@@ -10,7 +10,14 @@ from typing import Any
 import pytest
 import trio
 
-from actors.errors import ExchangeUnavailable, InvalidRequest, Overloaded, UnknownMarket
+from actors.errors import (
+    ExchangeUnavailable,
+    InvalidRequest,
+    Overloaded,
+    StoreError,
+    UnknownMarket,
+)
+from actors.exchanges.clock import ExchangeClock
 from actors.job_messages import AddJob, RemoveJob
 from actors.job_reports import JobSpec
 from actors.keeper import MemoryKeeper
@@ -233,17 +240,100 @@ async def test_removing_a_job_breaks_off_its_run(clock: TrioClock) -> None:
         assert (await stage.job("mine")).runs == 0
 
 
-async def test_an_added_job_is_written_down_at_once(clock: TrioClock) -> None:
-    """A kill a moment later does not lose it; many changes are not a write each."""
+class SlowKeeper(MemoryKeeper):
+    """Keeps nothing before it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let = trio.Event()
+
+    async def save(self, data: bytes) -> str:
+        """Wait for a disk that takes its time."""
+        await self.let.wait()
+        return await super().save(data)
+
+
+async def test_nobody_is_told_of_a_change_before_it_is_kept(clock: TrioClock) -> None:
+    """A kill a moment after the answer loses nothing; others need not wait for the disk."""
+    keeper = SlowKeeper()
+    async with open_jobs({}, clock=clock, keeper=keeper) as stage:
+        answered: list[object] = []
+
+        async def ask(request: AddJob | RemoveJob) -> None:
+            answered.append(await stage.ask(request))
+
+        for request in (AddJob(name="mine", job=spec()), RemoveJob(name="mine")):
+            keeper.let = trio.Event()
+            before = len(answered)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ask, request)
+                await trio.sleep(60)
+                assert await stage.runs() == ()
+                assert len(answered) == before
+                keeper.let.set()
+            assert (b"mine" in (keeper.data or b"")) == isinstance(request, AddJob)
+
+
+async def test_records_are_not_a_write_each(clock: TrioClock) -> None:
+    """Sixty runs in ten seconds are written down together, each second."""
+    keeper = MemoryKeeper()
+    jobs = {f"job{number}": spec(every_s=1.0, jitter_s=0.9) for number in range(6)}
+    async with open_jobs(jobs, clock=clock, keeper=keeper) as stage:
+        await trio.sleep(10)
+        assert len(await stage.runs()) >= 40
+        assert keeper.saves <= 11
+
+
+async def test_a_change_that_cannot_be_kept_is_not_answered_as_if_it_were(clock: TrioClock) -> None:
+    """The disk is full: it is done, and whoever asked knows what a restart would do."""
     keeper = MemoryKeeper()
     async with open_jobs({}, clock=clock, keeper=keeper) as stage:
-        await stage.ask(AddJob(name="mine", job=spec(every_s=1.0)))
-        await trio.testing.wait_all_tasks_blocked()
+        keeper.trouble = "jobs.blob: no room"
+        lost = "job mine is added, but a restart would lose it: .*; jobs.blob: no room"
+        with pytest.raises(StoreError, match=lost) as caught:
+            await stage.ask(AddJob(name="mine", job=spec()))
+        assert not caught.value.retryable
+        assert (await stage.job("mine")).name == "mine"
+        keeper.trouble = ""
+        await trio.sleep(31)
         assert b"mine" in (keeper.data or b"")
-        for number in range(20):
-            await stage.ask(AddJob(name=f"job{number}", job=spec()))
-        await trio.sleep(10)
-        assert keeper.saves <= 12
+        keeper.trouble = "jobs.blob: no room"
+        with pytest.raises(StoreError, match="job mine is removed, but a restart would bring it"):
+            await stage.ask(RemoveJob(name="mine"))
+
+
+async def test_what_could_not_be_written_down_is_tried_again(clock: TrioClock) -> None:
+    """Every half minute until there is room, though nothing changes any more."""
+    keeper = MemoryKeeper()
+    async with open_jobs({"hourly": spec()}, clock=clock, keeper=keeper):
+        keeper.trouble = "jobs.blob: no room"
+        await trio.sleep(3600 + 100)
+        assert keeper.load() is None
+        keeper.trouble = ""
+        await trio.sleep(30)
+        assert b'"start_ms"' in (keeper.load() or b"")
+        await trio.sleep(600)
+        assert keeper.saves == 1
+
+
+async def test_a_run_asks_by_the_exchange_s_clock(clock: TrioClock) -> None:
+    """Ours is a day ahead; jobs are due by it all the same."""
+    theirs = ExchangeClock(clock)
+    theirs.observe(date_ms=NEW_YEAR_MS - 24 * HOUR_MS, sent_s=0.0, received_s=0.0)
+    make = functools.partial(SchedulerActor, exchange_clocks={"upbit": theirs})
+    async with open_scheduler(make, {"hourly": spec()}, clock=clock) as stage:
+        await trio.sleep(3600 + 1)
+        ((asked_s, asked),) = stage.cache.asked
+        assert asked_s == pytest.approx(3600)
+        assert asked.candles.end == NEW_YEAR_MS - 23 * HOUR_MS
+
+
+async def test_a_plan_says_when_runs_begin(clock: TrioClock) -> None:
+    """When what they want has settled: the moments at which there are runs, and no others."""
+    async with open_jobs({}, clock=clock, settle_s=6.0) as stage:
+        plan = await stage.ask(AddJob(name="often", job=spec(every_s=60.0)))
+        await trio.sleep(5 * 60 + 30)
+        assert tuple(run.start_ms for run in await stage.runs()) == plan.next_ms
 
 
 async def test_jitter_delays_and_is_seeded(clock: TrioClock) -> None:

@@ -18,6 +18,8 @@ from runtime.blob_store import FileBlobKeeper, framed, unframed
 # Threads take part, which fake time knows nothing of.
 pytestmark = pytest.mark.real_time
 
+ROOM = "file and folder must be writable, with some room"
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
@@ -99,17 +101,17 @@ async def test_a_save_that_fails_is_said_once_until_one_goes_well(
 ) -> None:
     """A full disk is no reason to fill the log as well; what was there stays."""
     keeper = FileBlobKeeper(path)
-    await keeper.save(b"a")
+    assert await keeper.save(b"a") == ""
     blocked = path.with_name("jobs.blob.new")
     blocked.mkdir()
     with caplog.at_level(logging.INFO):
         for _ in range(3):
-            await keeper.save(b"b")
+            assert await keeper.save(b"b") == f"{path}: Is a directory; {ROOM}"
         assert FileBlobKeeper(path).load() == b"a"
         blocked.rmdir()
-        await keeper.save(b"c")
+        assert await keeper.save(b"c") == ""
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
-    assert "cannot be kept for the next process" in caplog.text
+    assert "what is to be kept for the next process cannot be: " in caplog.text
     assert FileBlobKeeper(path).load() == b"c"
 
 
@@ -119,8 +121,9 @@ async def test_what_is_too_large_is_not_written(
     """It could not be read again."""
     keeper = FileBlobKeeper(path)
     await keeper.save(b"a" * BLOB_BYTES_MAX)
-    await keeper.save(b"b" * (BLOB_BYTES_MAX + 1))
-    assert "it would be 8000001 bytes long, and may be 8000000" in caplog.text
+    why = await keeper.save(b"b" * (BLOB_BYTES_MAX + 1))
+    assert why == f"{path}: it would be 8000001 bytes long, and may be 8000000"
+    assert why in caplog.text
     assert FileBlobKeeper(path).load() == b"a" * BLOB_BYTES_MAX
 
 

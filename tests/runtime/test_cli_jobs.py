@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from actors.job_messages import JOB_METHODS, AddJob, GetJobRuns, ListJobs, RemoveJob, RunJob
-from actors.job_reports import JobSpec
-from runtime.cli import WRONG_USAGE, run
+from actors.job_reports import JobSpec, JobStarted
+from runtime.cli import REFUSED, WRONG_USAGE, run
+from runtime.core.errors import CallTimeout
 from runtime.core.message import Request
 from runtime.testing_job_samples import JOB_SAMPLES, sample_job_answer
 from runtime.testing_socket import control_in_thread, sample_answer
@@ -62,7 +64,8 @@ def test_every_command_sends_its_message(
         return await sample_answer(request)
 
     with control_in_thread(tmp_path / "s", answer):
-        assert jobs(tmp_path / "s", words) == 0
+        # The sample of a run has failed.
+        assert jobs(tmp_path / "s", words) == (REFUSED if "run" in words.split() else 0)
     assert sent == [wanted]
     assert "nightly" in capsys.readouterr().out
 
@@ -78,7 +81,7 @@ def test_programs_get_what_the_socket_says(
 ) -> None:
     """One JSON object, nothing left out."""
     with control_in_thread(tmp_path / "s"):
-        assert jobs(tmp_path / "s", words, "--json") == 0
+        assert jobs(tmp_path / "s", words, "--json") in (0, REFUSED)
     told = json.loads(capsys.readouterr().out)
     rows = told.get("jobs") or told.get("runs") or [told["run"]]
     sample: Any = sample_job_answer(GetJobRuns())
@@ -105,7 +108,7 @@ def test_people_see_when_a_job_runs_how_it_went_and_what_it_collects(
 def test_people_see_why_a_run_failed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Below its row."""
     with control_in_thread(tmp_path / "s"):
-        assert jobs(tmp_path / "s", "run nightly") == 0
+        assert jobs(tmp_path / "s", "run nightly") == REFUSED
     told = capsys.readouterr().out
     assert "1.23 s" in told or "1 s" in told
     assert "nightly at 2026-01-01 00:00:00: 1 of 2 series failed, first KRW-BTC 1m: upb" in told
@@ -117,6 +120,9 @@ def test_people_see_why_a_run_failed(tmp_path: Path, capsys: pytest.CaptureFixtu
         ADD,
         f"{ADD} --every 1h --cron 5_0_*_*_*",
         f"{ADD} --every soon",
+        f"{ADD} --every 1h --jitter nan",
+        f"{ADD} --every 1h --jitter inf",
+        f"{ADD} --every 1h --jitter soon",
         f"{ADD} --every 1h --quote KRW",
         f"{ADD} --every 1h --count 5 --history 30d",
         "add nightly --every 1h --market KRW-BTC",
@@ -128,3 +134,49 @@ def test_wrong_usage_is_refused_before_anybody_is_asked(words: str, tmp_path: Pa
     """No runtime is needed to say so."""
     with pytest.raises(SystemExit, match=f"^{WRONG_USAGE}$"):
         jobs(tmp_path / "nobody", words)
+
+
+@pytest.mark.parametrize("words", ["run nightly", "run nightly --no-wait"])
+def test_a_run_that_went_well_or_was_not_waited_for_is_no_failure(
+    words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One that failed is: scripts go by the exit code."""
+    sample = sample_job_answer(RunJob(name="nightly"))
+    assert isinstance(sample, JobStarted)
+    assert sample.run is not None
+    well = msgspec.structs.replace(sample.run, success=True)
+
+    async def answer(request: Request[Any]) -> object:
+        waited = isinstance(request, RunJob) and request.wait
+        return msgspec.structs.replace(sample, run=well if waited else None)
+
+    with control_in_thread(tmp_path / "s", answer):
+        assert jobs(tmp_path / "s", words) == 0
+    assert "nightly" in capsys.readouterr().out
+
+
+def test_who_waits_too_short_for_a_run_is_told_where_to_look(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Asking again would be refused while it goes on."""
+
+    async def answer(_: Request[Any]) -> object:
+        raise CallTimeout("no answer within 1 s")
+
+    with control_in_thread(tmp_path / "s", answer):
+        assert jobs(tmp_path / "s", "run nightly") == REFUSED
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err == (
+        "marketd: no answer within 1 s; a run that has begun goes on, `marketd jobs runs nightly` "
+        "tells how it ended; --timeout S waits longer\n"
+    )
+
+
+def test_a_jitter_that_is_no_number_is_refused_as_it_was_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The runtime would be sent none at all, and could not say what is wrong."""
+    with pytest.raises(SystemExit, match=f"^{WRONG_USAGE}$"):
+        jobs(tmp_path / "nobody", f"{ADD} --every 1h --jitter nan")
+    assert "argument --jitter: must be a number of seconds, was 'nan'" in capsys.readouterr().err

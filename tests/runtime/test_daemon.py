@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.real_time, pytest.mark.slow]
 
 # A daemon with one thing planted in it, which the name in the first argument chooses.
 PROGRAM = """
-import sys, threading, time
+import signal, sys, threading, time
 from contextlib import asynccontextmanager
 
 import trio
@@ -37,6 +37,8 @@ from runtime.core.clock import SystemClock
 from runtime.daemon import run_daemon
 
 what = sys.argv[1]
+if what == "outlives its terminal":
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 @asynccontextmanager
 async def open_store():
@@ -224,6 +226,26 @@ def test_signal_ends_a_start_that_hangs(tmp_path: Path) -> None:
         assert running.line() == "starting"
         assert running.end(signal.SIGINT) == 0
         assert "stopping: SIGINT" in running.log
+
+
+def test_a_closed_terminal_ends_it_well(tmp_path: Path) -> None:
+    """Everything is put away, as after Ctrl-C."""
+    with daemon(tmp_path) as running:
+        running.line()
+        assert running.end(signal.SIGHUP) == 0
+        assert not running.socket.exists()
+        assert "stopping: SIGHUP" in running.log
+
+
+def test_who_ignores_a_closed_terminal_goes_on(tmp_path: Path) -> None:
+    """`nohup` says so before the process begins."""
+    with daemon(tmp_path, "outlives its terminal") as running:
+        running.line()
+        running.process.send_signal(signal.SIGHUP)
+        with connect(running.socket) as client:
+            assert client.status().pid == running.process.pid
+        assert running.end() == 0
+        assert "SIGHUP" not in running.log
 
 
 def test_stop_over_the_socket_ends_it_well(tmp_path: Path) -> None:

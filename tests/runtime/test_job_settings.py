@@ -90,6 +90,14 @@ def test_the_examples_name_every_field() -> None:
             f"[jobs.a]\n{GOOD}count = 0",
             r"jobs\.a: count must be 1 to 100000, was 0 \(from .*config\.toml\)",
         ),
+        (
+            "[jobs.a]\nevery_s = 60\nexchange = 'binance'\nmarkets = ['binance:BTC-USDT']",
+            r"jobs\.a\.exchange must be 'upbit', was 'binance' \(from .*config\.toml\)",
+        ),
+        (
+            "[jobs.a]\nevery_s = 60\nmarkets = []",
+            r"jobs\.a: a job must have either markets or quote, had neither \(from",
+        ),
         (f"[jobs.'a b']\n{GOOD}", r"jobs\.a b: name must be 1 to 64 letters"),
         (f"[cache]\n[job.a]\n{GOOD}", r"no setting 'job\.a\.every_s'.*did you mean 'jobs'\?"),
         (

@@ -9,26 +9,70 @@ from typing import Any
 import pytest
 
 from actors.errors import ExchangeUnavailable, MalformedPayload, UnknownMarket
+from actors.exchanges.clock import ExchangeClock
 from actors.exchanges.retries import RetryRules
 from actors.job_reports import JobSpec
-from actors.messages import Priority
+from actors.messages import GetMarkets, Priority
 from actors.scheduling.collecting import SERIES_AT_ONCE, Tally, collect
-from runtime.core.clock import TrioClock
-from runtime.testing import open_actor
+from runtime.core.clock import Clock, TrioClock
+from runtime.core.message import Request
+from runtime.testing import NEW_YEAR_MS, open_actor
 from runtime.testing_jobs import CacheScript, ScriptedCache
 
+MINUTE_MS = 60_000
 
-async def collected(script: CacheScript, clock: TrioClock, seed: int = 0, **fields: Any) -> Tally:
-    """Return what a run has brought."""
+
+class TellingCache(ScriptedCache):
+    """A cache whose list of markets comes with the exchange's time."""
+
+    def __init__(self, script: CacheScript, theirs: ExchangeClock, ahead_ms: int) -> None:
+        super().__init__(script)
+        self._theirs, self._ahead_ms = theirs, ahead_ms
+
+    async def handle_call(self, request: Request[Any]) -> object:
+        """Tell the time with the markets."""
+        if isinstance(request, GetMarkets):
+            tell(self._theirs, self.context.clock, self._ahead_ms)
+        return await super().handle_call(request)
+
+
+def tell(theirs: ExchangeClock, clock: Clock, ahead_ms: int) -> None:
+    """Let an answer prove that our clock is so far ahead of the exchange's."""
+    now_s = clock.now_s()
+    theirs.observe(date_ms=clock.utc_ms() - ahead_ms, sent_s=now_s, received_s=now_s)
+
+
+async def collected(
+    script: CacheScript,
+    clock: TrioClock,
+    seed: int = 0,
+    ahead_ms: int = 0,
+    *,
+    silent: bool = False,
+    **fields: Any,
+) -> Tally:
+    """Return what a run has brought.
+
+    Args:
+      script: What the cache does.
+      clock: Our clock.
+      seed: Of the source of chance.
+      ahead_ms: By how much it is ahead of the exchange's.
+      silent: Whether the exchange has told its time only when its markets were asked for.
+      fields: Of the job.
+    """
     usual: dict[str, Any] = {"every_s": 60.0, "timeframes": ("1m",)}
     spec = JobSpec(**(usual | fields))
-    tally = Tally()
-    async with open_actor(lambda: ScriptedCache(script), clock=clock) as cache:
+    tally, theirs = Tally(), ExchangeClock(clock)
+    if not silent:
+        tell(theirs, clock, ahead_ms)
+    async with open_actor(lambda: TellingCache(script, theirs, ahead_ms), clock=clock) as cache:
         await collect(
             spec,
             cache,
             tally,
-            clock=clock,
+            exchange_clock=theirs,
+            begun_ms=clock.utc_ms(),
             rng=random.Random(seed),
             rules=RetryRules(),
             settle_ms=0,
@@ -131,3 +175,51 @@ async def test_an_error_is_shortened(clock: TrioClock) -> None:
     script = CacheScript(errors={"KRW-BTC 1m": [UnknownMarket("x" * 5_000)]})
     tally = await collected(script, clock, markets=("KRW-BTC",))
     assert len(tally.error) < 300
+
+
+async def test_a_clock_that_is_ahead_waits_for_the_exchange_s(clock: TrioClock) -> None:
+    """A job on the minute wants that minute, which ends twelve seconds later there."""
+    script = CacheScript()
+    await collected(script, clock, ahead_ms=12_000, markets=("KRW-BTC",))
+    assert script.moments_s() == [pytest.approx(12.0, abs=0.01)]
+    assert script.asked[0][1].candles.end == NEW_YEAR_MS
+
+
+@pytest.mark.parametrize("ahead_ms", [-2 * 86_400_000, -12_000, 60_001, 2 * 86_400_000])
+async def test_a_clock_that_is_wrong_asks_for_what_the_exchange_has(
+    clock: TrioClock, ahead_ms: int
+) -> None:
+    """At once: nobody waits for two days, and what is to come is not asked for."""
+    script = CacheScript()
+    await collected(script, clock, ahead_ms=ahead_ms, markets=("KRW-BTC",), history="1h")
+    ((asked_s, asked),) = script.asked
+    end_ms = (NEW_YEAR_MS - ahead_ms) // MINUTE_MS * MINUTE_MS
+    assert (asked_s, asked.candles.end) == (0.0, end_ms)
+    assert asked.candles.start == end_ms - 60 * MINUTE_MS
+
+
+async def test_the_time_of_an_exchange_that_has_told_none_is_asked_for(clock: TrioClock) -> None:
+    """The first run of a process that nobody else has asked for anything."""
+    script = CacheScript()
+    await collected(script, clock, ahead_ms=86_400_000, silent=True, markets=("KRW-BTC",))
+    assert script.asked[0][1].candles.end == NEW_YEAR_MS - 86_400_000
+
+
+async def test_an_exchange_that_tells_no_time_is_asked_by_our_clock(clock: TrioClock) -> None:
+    """Whether it is away is for the candles to find out."""
+    script, theirs, tally = CacheScript(errors={"markets": [away()]}), ExchangeClock(clock), Tally()
+    spec = JobSpec(every_s=60.0, timeframes=("1m",), markets=("KRW-BTC",))
+    async with open_actor(lambda: ScriptedCache(script), clock=clock) as cache:
+        await collect(
+            spec,
+            cache,
+            tally,
+            exchange_clock=theirs,
+            begun_ms=clock.utc_ms(),
+            rng=random.Random(0),
+            rules=RetryRules(),
+            settle_ms=0,
+        )
+    assert script.errors == {"markets": []}
+    assert script.asked[0][1].candles.end == NEW_YEAR_MS
+    assert (tally.tries, tally.error) == (1, "")

@@ -10,7 +10,15 @@ import pytest
 from actors.errors import InvalidRequest, UnknownTimeframe
 from actors.job_reports import JobSpec
 from actors.messages import GetCandles
-from actors.scheduling.jobs import parse_job, question, series_of, settled_ms
+from actors.scheduling.jobs import (
+    Beginnings,
+    newest_settled_ms,
+    parse_job,
+    question,
+    series_of,
+    settled_ms,
+)
+from actors.scheduling.times import next_times_ms
 from actors.series import Series
 from runtime.testing import NEW_YEAR_MS
 
@@ -35,18 +43,18 @@ def test_a_job_knows_when_it_is_due() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"every_s": None}, "either every_s or cron, and not both"),
-        ({"cron": "5 0 * * *"}, "either every_s or cron, and not both"),
+        ({"every_s": None}, "either every_s or cron, had neither"),
+        ({"cron": "5 0 * * *"}, "either every_s or cron, had both"),
         ({"every_s": 0.5}, "every_s must be 1 to 2678400, was 0.5"),
         ({"every_s": math.nan}, "every_s must be 1 to 2678400, was nan"),
-        ({"every_s": 1e9}, "every_s must be 1 to 2678400"),
+        ({"every_s": 32 * 86_400.0}, "every_s must be 1 to 2678400, was 2764800$"),
         ({"timezone": "Asia/Seoul"}, "timezone goes with cron"),
         ({"jitter_s": -1.0}, "jitter_s must be 0 to 3600, was -1"),
         ({"jitter_s": 3600.0}, "jitter_s must be less than every_s, was 3600"),
         ({**CRON, "jitter_s": 3601.0}, "jitter_s must be 0 to 3600, was 3601"),
         ({**CRON, "cron": "5 0 * *"}, "cron must be five fields"),
-        ({"markets": ()}, "either markets or quote, and not both"),
-        ({"quote": "KRW"}, "either markets or quote, and not both"),
+        ({"markets": ()}, "either markets or quote, had neither"),
+        ({"quote": "KRW"}, "either markets or quote, had both"),
         ({"markets": (), "quote": "K-W"}, "quote must be a currency such as KRW, was 'K-W'"),
         ({"markets": ("KRW BTC",)}, "market must be written as the exchange writes it"),
         ({"markets": ("okx:BTC-USDT",)}, "markets must be of upbit, okx:BTC-USDT is one of okx"),
@@ -125,3 +133,44 @@ def test_a_run_waits_for_a_candle_that_has_just_ended(
     """A job on the hour wants that hour; seconds end all the time."""
     begins_ms = settled_ms(spec(timeframes=timeframes), NEW_YEAR_MS + late_ms, 6_000)
     assert begins_ms - NEW_YEAR_MS == wanted_ms
+
+
+@pytest.mark.parametrize(
+    ("every_s", "now_ms", "wanted_s"),
+    [
+        # Due at :03, :04 and :05 as well: those runs would begin with that of :06.
+        (1.0, 2_000, [6, 7, 8, 9]),
+        (60.0, 0, [66, 126, 186, 246]),
+        (90.0, 0, [90, 186, 270, 366]),
+    ],
+)
+def test_runs_begin_when_what_they_want_has_settled(
+    every_s: float, now_ms: int, wanted_s: list[int]
+) -> None:
+    """Six seconds after the end of a candle, though they are due at it."""
+    begins = Beginnings(parse_job("job", spec(every_s=every_s)), settle_ms=6_000)
+    times = next_times_ms(begins, NEW_YEAR_MS + now_ms, 4)
+    assert [(each - NEW_YEAR_MS) / 1_000 for each in times] == wanted_s
+
+
+@pytest.mark.parametrize(
+    ("timeframes", "late_ms", "wanted_ms"),
+    [
+        (("1m",), 6_000, 6_000),
+        (("1m",), 65_999, 6_000),
+        (("1h", "1m"), 70_000, 66_000),
+        (("1h",), 70_000, 6_000),
+        (("1s", "1m"), 8_000, 6_000),
+    ],
+)
+def test_a_run_knows_since_when_its_newest_candles_have_been_settled(
+    timeframes: tuple[str, ...], late_ms: int, wanted_ms: int
+) -> None:
+    """Those of the shortest timeframe, but for one that ends all the time."""
+    found_ms = newest_settled_ms(spec(timeframes=timeframes), NEW_YEAR_MS + late_ms, 6_000)
+    assert found_ms - NEW_YEAR_MS == wanted_ms
+
+
+def test_a_run_of_nothing_but_seconds_wants_no_moment() -> None:
+    """There is always one that has just settled."""
+    assert newest_settled_ms(spec(timeframes=("1s",)), NEW_YEAR_MS, 6_000) == 0

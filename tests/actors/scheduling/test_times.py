@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -168,11 +169,40 @@ def test_an_expression_of_other_than_five_fields_is_refused(expression: str) -> 
         parse_cron(expression, "UTC")
 
 
-@pytest.mark.parametrize("expression", ["61 0 * * *", "x 0 * * *", "0 24 * * *", "0 0 31 2 *"])
-def test_a_field_that_is_wrong_is_named(expression: str) -> None:
-    """The message says which of them."""
-    with pytest.raises(InvalidRequest, match=r"cron '.*' cannot be read: Bad (minute|hour|day)"):
+@pytest.mark.parametrize(
+    ("expression", "message"),
+    [
+        ("61 0 * * *", "minute must be of 0 to 59: numbers, ranges, lists or steps; was '61'"),
+        ("x 0 * * *", "minute must be of 0 to 59: numbers, ranges, lists or steps; was 'x'"),
+        ("0 24 * * *", "hour must be of 0 to 23: .*; was '24'"),
+        ("0 0 1-32 * *", "day of month must be of 1 to 31: .*; was '1-32'"),
+        ("0 0 1 0 *", "month must be of 1 to 12 or JAN to DEC: .*; was '0'"),
+        ("0 0 * * SONNTAG", "day of week must be of 0 to 7 or SUN to SAT: .*; was 'SONNTAG'"),
+        ("*/70 * * * *", r"minute must have steps of at most 60, was '\*/70'"),
+        ("5,10-50/61 * * * *", "minute must have steps of at most 60, was '5,10-50/61'"),
+        ("0 */25 * * *", r"hour must have steps of at most 24, was '\*/25'"),
+        ("0 0 */32 * *", r"day of month must have steps of at most 31, was '\*/32'"),
+        ("0 0 1 */13 *", r"month must have steps of at most 12, was '\*/13'"),
+        ("0 0 * * */8", r"day of week must have steps of at most 7, was '\*/8'"),
+    ],
+)
+def test_a_field_that_is_wrong_is_named(expression: str, message: str) -> None:
+    """With what was wanted; a step longer than the field would come once, whatever it says."""
+    with pytest.raises(InvalidRequest, match=rf"cron '.*' cannot be read: {message}"):
         parse_cron(expression, "UTC")
+
+
+@pytest.mark.parametrize("expression", ["0 0 31 2 *", "0 0 31 4 *", "0 0 31 APR,JUN *"])
+def test_a_day_that_its_months_do_not_have_is_named(expression: str) -> None:
+    """No field is wrong by itself."""
+    with pytest.raises(InvalidRequest, match=f"cron '{re.escape(expression)}' never comes: name a"):
+        parse_cron(expression, "UTC")
+
+
+def test_a_step_as_long_as_its_field_is_taken() -> None:
+    """Every sixty minutes is every hour."""
+    times = next_times_ms(parse_cron("*/60 * * * *", "UTC"), START_MS, 3)
+    assert [each - START_MS for each in times] == [HOUR_MS, 2 * HOUR_MS, 3 * HOUR_MS]
 
 
 @given(fields=st.lists(st.text("0123456789*/,-LW#SUNMOJAN", min_size=1), min_size=5, max_size=5))
