@@ -18,7 +18,7 @@ from functools import partial
 from hashlib import sha256
 from typing import Any
 
-from actors.errors import AccountClosed, Overloaded
+from actors.errors import AccountClosed, ExchangeUnavailable, Overloaded
 from actors.exchanges.accounts import AccountAdapter
 from actors.exchanges.base import ExchangeCall, encode_query
 from actors.exchanges.clock import ExchangeClock
@@ -28,6 +28,7 @@ from actors.key_messages import ACCOUNT_CALLS, SignRequest, TryAccount
 from actors.key_reports import AccountStatistics, OpenedAccount
 from actors.key_trial import try_account
 from actors.messages import GetHealth
+from actors.outcomes import changes_something
 from actors.reports import Health
 from runtime.core.actor import Actor
 from runtime.core.errors import ActorError, DomainError, UnhandledRequest
@@ -134,6 +135,12 @@ class AccountActor(Actor):
         except DomainError:
             self._failures += 1
             raise
+        except ActorError as error:
+            if not changes_something(request):
+                raise
+            # It is about who gives leave or who signs. To who asked, an actor that was restarted
+            # is one that may have sent the order before.
+            raise ExchangeUnavailable(f"{self._gate.name} was not asked: {error}") from error
         self._requests += 1
         return fetched.value
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from actors.errors import InvalidRequest, KeyRefused
+from actors.errors import InvalidRequest, KeyRefused, OutcomeUnknown
 from actors.key_messages import (
     ACCOUNT_CALLS,
     KEY_METHODS,
@@ -21,11 +21,12 @@ from actors.key_messages import (
 )
 from actors.key_reports import KeyChange, KeyTest, VaultStatus
 from actors.key_rules import check_types, split_name
+from actors.outcomes import in_doubt
 from actors.reports import Health
 from actors.router import ask_health
 from actors.vault_messages import GetVault
 from runtime.core.clock import Clock
-from runtime.core.errors import ActorError
+from runtime.core.errors import ActorDown, ActorError, ActorRestarted, CallTimeout
 from runtime.core.message import Request
 from runtime.core.ref import ActorRef
 
@@ -72,6 +73,7 @@ class AccountRouter:
         Raises:
           DomainError: The answer is an error; `actors.errors` has the tree of them.
           ActorError: No answer came: too late, or the actor was restarted meanwhile.
+          OutcomeUnknown: The same, where something was to be changed at the exchange.
         """
         self.validate(request)
         keys = self._keys()
@@ -82,7 +84,10 @@ class AccountRouter:
                 return await self._add_tried(request, self._clock.now_s() + timeout_s)
             case _ if isinstance(request, ACCOUNT_CALLS):
                 actor = self._account_actor(request.account)  # type: ignore[attr-defined]
-                return await actor.call(request, timeout_s=timeout_s)
+                try:
+                    return await actor.call(request, timeout_s=timeout_s)
+                except (CallTimeout, ActorRestarted, ActorDown, OutcomeUnknown) as error:
+                    raise in_doubt(request, error) from error
             case _:
                 return await keys.call(request, timeout_s=timeout_s)
 
@@ -104,10 +109,8 @@ class AccountRouter:
 
     async def _try(self, name: str, deadline_s: float) -> KeyTest:
         keys = self._keys()
-        exchange, label = split_name(name)
-        opening = OpenAccount(exchange=exchange, label=label)
-        account = await keys.call(opening, timeout_s=self._left_s(deadline_s))
-        found = await self._tried(exchange, account.account, deadline_s)
+        exchange, _ = split_name(name)
+        found = await self._tried(OpenTrial(key=name), exchange, deadline_s)
         if found.expires_ms is not None:
             known = ChangeKey(key=name, expires=found.expires_ms)
             await keys.call(known, timeout_s=self._left_s(deadline_s))
@@ -116,11 +119,7 @@ class AccountRouter:
     async def _add_tried(self, request: AddKey, deadline_s: float) -> KeyChange:
         """Keep a key if the exchange takes it, and with the end that the exchange names."""
         keys = self._keys()
-        account = await keys.call(OpenTrial(key=request), timeout_s=self._left_s(deadline_s))
-        try:
-            found = await self._tried(request.exchange, account.account, deadline_s)
-        finally:
-            keys.cast(CloseTrial(account=account.account))
+        found = await self._tried(OpenTrial(key=request), request.exchange, deadline_s)
         if not found.works:
             why = "; ".join(found.problems) or "it could not read what it should"
             raise KeyRefused(
@@ -131,9 +130,13 @@ class AccountRouter:
             kept = msgspec.structs.replace(kept, expires=found.expires_ms)
         return await keys.call(kept, timeout_s=self._left_s(deadline_s))
 
-    async def _tried(self, exchange: str, account: str, deadline_s: float) -> KeyTest:
-        actor = self._of_exchange(exchange)
-        return await actor.call(TryAccount(account=account), timeout_s=self._left_s(deadline_s))
+    async def _tried(self, opening: OpenTrial, exchange: str, deadline_s: float) -> KeyTest:
+        keys, actor = self._keys(), self._of_exchange(exchange)
+        account = (await keys.call(opening, timeout_s=self._left_s(deadline_s))).account
+        try:
+            return await actor.call(TryAccount(account=account), timeout_s=self._left_s(deadline_s))
+        finally:
+            keys.cast(CloseTrial(account=account))
 
     def _left_s(self, deadline_s: float) -> float:
         return max(0.0, deadline_s - self._clock.now_s())

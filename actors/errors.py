@@ -20,7 +20,8 @@ DomainError (runtime.core.errors)
     │   ├── ExchangeUnavailable   away, hanging, or answering 5xx; try later
     │   ├── RateLimited           it told us to wait
     │   ├── RequestRejected       it understood and refused
-    │   └── MalformedPayload      it sent something that breaks its own promises
+    │   ├── MalformedPayload      it sent something that breaks its own promises
+    │   └── OutcomeUnknown        it may have changed something, or not; look first
     └── StoreError                the database
         ├── StoreUnavailable      cannot be reached or written; try later
         └── StoreCorrupt          holds something that breaks our promises
@@ -159,6 +160,14 @@ class RequestRejected(ExchangeError):
 
 class MalformedPayload(ExchangeError):
     """The exchange's answer breaks the promises of its own documentation; nothing of it is kept."""
+
+
+class OutcomeUnknown(ExchangeError):
+    """Something was to be changed at the exchange, and nobody knows whether it was.
+
+    The request was sent, or may have been, and no answer came that can be read. Look whether it had
+    its effect before you ask for it again: sent twice, an order is two orders.
+    """
 
 
 class StoreError(MarketDataError):

@@ -17,9 +17,10 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import trio
 
-from actors.errors import AccountClosed, InvalidRequest, Overloaded
+from actors.errors import AccountClosed, Overloaded
 from actors.exchanges.signing import Signer
 from actors.key_book import KeyBook
 from actors.key_clients import KeyClients
@@ -35,16 +36,8 @@ from actors.key_messages import (
     RemoveKey,
     RestoreKey,
     SignRequest,
-    VerifyAudit,
 )
-from actors.key_reports import (
-    Account,
-    AuditVerdict,
-    KeyChange,
-    KeyStatistics,
-    OpenedAccount,
-    VaultStatus,
-)
+from actors.key_reports import Account, KeyChange, KeyStatistics, OpenedAccount, VaultStatus
 from actors.key_rules import check_apart, check_use
 from actors.key_sessions import Session
 from actors.key_watch import KeyWatch
@@ -52,16 +45,10 @@ from actors.messages import GetHealth
 from actors.reports import Health
 from actors.stores.keys import OpenKeyStore
 from actors.vault.secret import Secret
-from actors.vault_desk import ASKED, VaultDesk
-from actors.vault_messages import (
-    ChangeUnlock,
-    CreateVault,
-    GetVault,
-    LockVault,
-    RecoverVault,
-    RotateVault,
-    UnlockVault,
-)
+from actors.vault.values import Credential, KeyInfo
+from actors.vault_counter import VaultCounter
+from actors.vault_desk import VaultDesk
+from actors.vault_messages import GetVault
 from actors.vault_unlocker import Unlocking
 from runtime.core.actor import Actor
 from runtime.core.errors import DomainError, UnhandledRequest
@@ -73,7 +60,7 @@ _log = logging.getLogger("marketd.keys")
 
 IDLE_S = 300.0
 ABSOLUTE_S = 12 * 3_600.0
-# A key that is not kept yet is tried within this.
+# A key is tried within this.
 TRIAL_S = 60.0
 # Requests taken on and not yet answered. A signature takes a millisecond, so this is a flood.
 IN_HAND_MAX = 4_096
@@ -147,16 +134,24 @@ class KeyActor(Actor):
             sessions=self._sessions,
         )
         self._watch = KeyWatch(self._desk, clock)
+        self._counter = VaultCounter(
+            self._desk,
+            self._book,
+            self._sessions,
+            status=self._status,
+            opened=self._watch.look,
+            learn=self._learn,
+        )
         self._learn_to_answer()
         await self._desk.start()
-        await self._book.learn_uses()
+        await self._book.uses.learn()
         self.context.nursery.start_soon(self._clients.run)
         self.context.nursery.start_soon(self._watch.run)
 
     async def on_stop(self) -> None:
         """Wipe everything."""
         self._sessions.end_all("the runtime stopped")
-        await self._book.keep_uses()
+        await self._book.uses.keep()
         await self._desk.close()
 
     async def handle_call(self, request: Request[Any]) -> object:
@@ -206,18 +201,12 @@ class KeyActor(Actor):
             SignRequest: self._sign,
             OpenAccount: self._open_account,
             OpenTrial: self._open_trial,
-            CreateVault: lambda request: self._with_vault(self._desk.create, request),
-            UnlockVault: lambda request: self._with_vault(self._desk.unlock, request),
-            LockVault: self._lock,
-            RecoverVault: self._recover,
-            ChangeUnlock: self._change_unlock,
-            RotateVault: lambda request: self._book.rotate(dry_run=request.dry_run),
+            **self._counter.answers(),
             AddKey: partial(self._in_turn, self._add),
             ChangeKey: partial(self._in_turn, self._book.change),
             RemoveKey: partial(self._in_turn, self._book.remove),
             RestoreKey: partial(self._in_turn, self._book.restore),
             GetAudit: self._book.audit,
-            VerifyAudit: self._verify,
         }
 
     # -------------------------------------------------------------- signing
@@ -242,7 +231,7 @@ class KeyActor(Actor):
         # It may have been locked, or removed, while the line was written.
         session = self._session(request.account)
         self._sessions.use(session, self.context.clock.now_s())
-        self._book.used(info.id)
+        self._book.uses.used(info.id)
         self._signatures += 1
         nonce = str(UUID(int=self.context.rng.getrandbits(128), version=4))
         return signer.sign(session.credential, ask, nonce=nonce, utc_ms=request.utc_ms)
@@ -252,7 +241,7 @@ class KeyActor(Actor):
             return self._sessions.get(account, self.context.clock.now_s())
         except AccountClosed:
             # Why it is closed is best said by who has closed all of them.
-            self._desk.opened()
+            self._desk.check()
             raise
 
     # -------------------------------------------------------------- account clients
@@ -275,66 +264,37 @@ class KeyActor(Actor):
         return self._clients.describe(session)
 
     async def _open_trial(self, request: OpenTrial) -> Account:
-        self._desk.opened()
-        info, credential = self._book.made(request.key)
-        await self._desk.trail.write("try", info.name, durable=False)
-        # It may have been locked while the line was written.
-        self._desk.opened()
+        name = self._to_try(request.key)[0].name
+        await self._desk.trail.write("try", name, durable=False)
+        # It may have been locked, or the key removed, while the line was written.
+        info, credential = self._to_try(request.key)
+        left_s = min(TRIAL_S, self._book.left_s(info))
         holder = self._book.holder(info)
-        return self._clients.describe(self._clients.add(info, credential, TRIAL_S, holder))
+        trial = self._clients.add(info, credential, left_s, holder, trial=True)
+        return self._clients.describe(trial)
 
-    # -------------------------------------------------------------- the vault
+    def _to_try(self, key: AddKey | str) -> tuple[KeyInfo, Credential]:
+        if isinstance(key, AddKey):
+            self._desk.check()
+            return self._book.made(key)
+        info = self._book.find(key, active=True)
+        self._book.check_end(info)
+        return info, self._desk.opened().credential(info.id)
 
-    async def _with_vault(
-        self, do: Callable[[Secret], Awaitable[None]], request: CreateVault | UnlockVault
-    ) -> VaultStatus:
-        passphrase = self._secret(request.passphrase)
-        try:
-            await do(passphrase)
-            self._learn_if_any(passphrase)
-        finally:
-            passphrase.wipe()
-        await self._book.learn_uses()
-        self._watch.look()
-        return self._status()
-
-    async def _lock(self, _: LockVault) -> VaultStatus:
-        self._sessions.end_all("the keys were locked")
-        await self._book.keep_uses()
-        await self._desk.lock(ASKED)
-        return self._status()
-
-    async def _recover(self, request: RecoverVault) -> KeyChange:
-        passphrase = self._secret(request.passphrase)
-        try:
-            what = await self._desk.recover(passphrase, dry_run=request.dry_run)
-            self._learn_if_any(passphrase)
-        finally:
-            passphrase.wipe()
-        if not request.dry_run:
-            self._sessions.end_all("the vault was recovered")
-            await self._book.learn_uses()
-        return KeyChange(done=not request.dry_run, what=what)
-
-    async def _change_unlock(self, request: ChangeUnlock) -> KeyChange:
-        kind = request.kind or self._desk.kind
-        what = f"the vault is unlocked by {kind.replace('_', ' ')} from now on"
-        old, new = self._secret(request.passphrase), self._secret(request.new_passphrase)
-        try:
-            self._desk.opened()
-            if not request.dry_run:
-                await self._desk.rewrap(kind, old, new)
-                self._learn_if_any(new)
-        finally:
-            old.wipe()
-            new.wipe()
-        return KeyChange(done=not request.dry_run, what=what)
+    # -------------------------------------------------------------- changes
 
     async def _add(self, request: AddKey) -> KeyChange:
         for text in (request.access_key, request.secret_key, request.passphrase):
             self._learn(bytearray(text.encode(errors="replace")))
-        if self._desk.state == "none" and self._desk.kind != "passphrase" and not request.dry_run:
-            await self._desk.create(Secret(b""))
+        if not self._desk.makes_itself:
+            return await self._book.add(request)
+        # No vault is made for a key that is refused.
+        plan = await self._book.add(msgspec.structs.replace(request, dry_run=True))
+        if request.dry_run:
+            kind = self._desk.kind.replace("_", " ")
+            what = f"make a vault that is unlocked by {kind}, and {plan.what}"
+            return msgspec.structs.replace(plan, what=what)
+        await self._desk.create(Secret(b""))
         return await self._book.add(request)
 
     async def _in_turn(
@@ -342,21 +302,6 @@ class KeyActor(Actor):
     ) -> KeyChange:
         async with self._changing:
             return await do(request)
-
-    async def _verify(self, _: VerifyAudit) -> AuditVerdict:
-        self._desk.opened()
-        return await self._desk.verify()
-
-    def _secret(self, text: str) -> Secret:
-        # Not by the error of encoding it, which would hold the whole text.
-        if any("\ud800" <= letter <= "\udfff" for letter in text):
-            raise InvalidRequest("a passphrase must be text of whole characters")
-        return Secret.of_text(text)
-
-    def _learn_if_any(self, passphrase: Secret) -> None:
-        # Not before it has proved right: guesses would fill the room there is for secrets.
-        if len(passphrase):
-            self._learn(passphrase.buffer)
 
     # -------------------------------------------------------------- small things
 
@@ -378,7 +323,7 @@ class KeyActor(Actor):
         return VaultStatus(
             state=desk.state,
             unlock=desk.kind,
-            reason=desk.reason,
+            reason=desk.told,
             keys=self._book.count if desk.vault is not None else None,
             accounts=len(self._sessions),
             retry_after_s=desk.unlocker.retry_after_s,

@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from collections.abc import Mapping
 
 import msgspec
 
-from actors.errors import (
-    AuditFailed,
-    InvalidRequest,
-    KeyRefused,
-    StoreError,
-    UnknownKey,
-    VaultDamaged,
-)
+from actors.errors import InvalidRequest, KeyRefused, UnknownKey
 from actors.exchanges.signing import Signer
 from actors.key_making import make_key
 from actors.key_messages import (
@@ -31,18 +23,19 @@ from actors.key_rules import (
     check_allow,
     check_cap,
     check_owner,
+    check_reach,
+    parse_end,
     split_name,
 )
 from actors.key_sessions import Sessions
-from actors.timeframes import parse_time_ms
+from actors.key_uses import KeyUses
+from actors.key_words import may_sign, told_changes
 from actors.vault.values import Credential, KeyInfo
 from actors.vault_desk import VaultDesk
 from runtime.core.clock import Clock
 
 KEYS_MAX = 1_000
 AUDIT_MAX = 10_000
-
-_USED = "used:"
 
 
 class KeyBook:
@@ -54,6 +47,9 @@ class KeyBook:
       signers: By exchange: those there can be keys of.
       hosts: By exchange: where its keys are used.
       sessions: The account clients that are open; a change of its key ends one.
+
+    Attributes:
+      uses: When the keys were last used.
     """
 
     def __init__(
@@ -71,7 +67,7 @@ class KeyBook:
         self._hosts = hosts
         self._sessions = sessions
         self._end = sessions.end
-        self._used_ms: OrderedDict[str, int] = OrderedDict()
+        self.uses = KeyUses(desk, clock)
 
     @property
     def count(self) -> int:
@@ -94,7 +90,7 @@ class KeyBook:
           KeysSealed: The vault is not open.
         """
         exchange, label = split_name(name)
-        keys = self._desk.opened().keys.values()
+        keys = self._desk.keys.values()
         for info in keys:
             if info.exchange == exchange and info.label == label:
                 if active and info.removed_ms is not None:
@@ -134,7 +130,7 @@ class KeyBook:
             state=state,
             created_ms=info.created_ms,
             expires_ms=info.expires_ms,
-            last_used_ms=self._used_ms.get(info.id),
+            last_used_ms=self.uses.last_ms(info.id),
             removed_ms=info.removed_ms,
             allow=info.allow,
             requests_per_minute=info.requests_per_minute,
@@ -152,7 +148,7 @@ class KeyBook:
             return info.uid
         same = [
             each
-            for each in self._desk.opened().keys.values()
+            for each in self._desk.keys.values()
             if each.exchange == info.exchange and each.access_sha256 == info.access_sha256 != ""
         ]
         oldest = min(same, key=lambda each: (each.created_ms, each.name), default=info)
@@ -186,7 +182,6 @@ class KeyBook:
           InvalidRequest: Something of it will not do, or there is one of that name.
           KeysError: The vault is not open, or the change could not be put on record.
         """
-        vault = self._desk.opened()
         before = self._named(f"{request.exchange}:{request.label}")
         info, credential = self.made(request, before)
         try:
@@ -196,13 +191,14 @@ class KeyBook:
                     f"there is a key {info.name} ({before.hint}…{state}) already; replace it "
                     "(--replace), whereupon its secrets are lost, or choose another label"
                 )
-            if before is None and len(vault.keys) >= KEYS_MAX:
+            if before is None and len(self._desk.keys) >= KEYS_MAX:
                 raise InvalidRequest(f"there are {KEYS_MAX} keys already; purge some")
-            what = f"add {info.name} ({info.hint}…), which may sign {', '.join(info.allow)}"
+            may = may_sign(info, self._signers[info.exchange])
+            what = f"add {info.name} ({info.hint}…), which {may}"
             if before is not None:
                 what = (
                     f"replace {info.name} ({before.hint}…), whose secrets are lost; the new one "
-                    f"({info.hint}…) may sign {', '.join(info.allow)}"
+                    f"({info.hint}…) {may}"
                 )
             if not request.dry_run:
                 now_ms = self._clock.utc_ms()
@@ -215,6 +211,8 @@ class KeyBook:
                     )
                 finally:
                     self._end(info.id, "the key was replaced")
+                if before is not None:
+                    await self.uses.forget(info.id)
         finally:
             credential.wipe()
         return self._changed(info, what, done=not request.dry_run)
@@ -222,15 +220,17 @@ class KeyBook:
     async def change(self, request: ChangeKey) -> KeyChange:
         """Change what is known of a key; errors as in `add`."""
         info = self.find(request.key)
+        signer = self._signers[info.exchange]
         changes: dict[str, object] = {}
         if request.allow is not None:
             changes["allow"] = check_allow(request.allow)
+            check_reach(request.allow, signer)
         if request.requests_per_minute is not None:
             cap = request.requests_per_minute or None
             check_cap(cap)
             changes["requests_per_minute"] = cap
         if request.expires is not None:
-            changes["expires_ms"] = parse_time_ms(request.expires, name="expires")
+            changes["expires_ms"] = parse_end(request.expires)
         for name in ("uid", "telegram_id"):
             value = getattr(request, name)
             if value is not None:
@@ -241,9 +241,11 @@ class KeyBook:
         fresh = msgspec.structs.replace(info, **changes)
         if fresh == info:
             return self._changed(info, f"{info.name} is like that already", done=True)
+        what = f"change {info.name}: {told_changes(info, fresh)}; it {may_sign(fresh, signer)}"
         names = ", ".join(name.removesuffix("_ms").replace("_", " ") for name in changes)
-        what = f"change {names} of {info.name}, which may sign {', '.join(fresh.allow)}"
-        return await self._put("change", fresh, what, dry_run=request.dry_run)
+        # Whose a key is stands in the vault, and not in the trail.
+        detail = f"change {names} of {info.name}, which may sign {', '.join(fresh.allow)}"
+        return await self._put("change", fresh, what, detail, dry_run=request.dry_run)
 
     async def remove(self, request: RemoveKey) -> KeyChange:
         """Take a key out of use, or forget it; errors as in `add`."""
@@ -253,7 +255,7 @@ class KeyBook:
                 raise InvalidRequest(f"key {info.name} is removed already; --purge forgets it")
             fresh = msgspec.structs.replace(info, removed_ms=self._clock.utc_ms())
             what = f"remove {info.name}, which `keys restore` takes back"
-            return await self._put("remove", fresh, what, dry_run=request.dry_run)
+            return await self._put("remove", fresh, what, what, dry_run=request.dry_run)
         what = f"forget {info.name} ({info.hint}…) for good: its secrets are lost"
         if not request.dry_run:
             self._end(info.id, "the key was purged")
@@ -264,7 +266,7 @@ class KeyBook:
             finally:
                 # Who opened it while the change was being written.
                 self._end(info.id, "the key was purged")
-            self._used_ms.pop(info.id, None)
+            await self.uses.forget(info.id)
         return KeyChange(done=not request.dry_run, what=what)
 
     async def restore(self, request: RestoreKey) -> KeyChange:
@@ -273,7 +275,8 @@ class KeyBook:
         if info.removed_ms is None:
             raise InvalidRequest(f"key {info.name} is not removed")
         fresh = msgspec.structs.replace(info, removed_ms=None)
-        return await self._put("restore", fresh, f"restore {info.name}", dry_run=request.dry_run)
+        what = f"restore {info.name}"
+        return await self._put("restore", fresh, what, what, dry_run=request.dry_run)
 
     async def rotate(self, *, dry_run: bool) -> KeyChange:
         """Seal everything anew under a new data key; errors as in `add`."""
@@ -300,41 +303,20 @@ class KeyBook:
         )
 
     async def audit(self, request: GetAudit) -> tuple[AuditEntry, ...]:
-        """Return the newest lines of the audit trail; errors as in `add`."""
+        """Return the newest lines of the audit trail, each following from the one before.
+
+        Raises:
+          InvalidRequest: The count will not do.
+          AuditFailed: A line was changed or is missing; says which.
+          KeysSealed: The vault is not open.
+        """
         if not 1 <= request.count <= AUDIT_MAX:
             raise InvalidRequest(f"count must be 1 to {AUDIT_MAX}, was {request.count}")
         self._desk.opened()
-        entries = await self._desk.trail.tail(AUDIT_MAX if request.key else request.count)
+        entries = await self._desk.trail.listed(AUDIT_MAX if request.key else request.count)
         if request.key:
             entries = tuple(entry for entry in entries if entry.key == request.key)
         return entries[-request.count :]
-
-    # -------------------------------------------------------------- last uses
-
-    def used(self, key_id: str) -> None:
-        """Note that a key has signed just now."""
-        self._used_ms[key_id] = self._clock.utc_ms()
-
-    async def learn_uses(self) -> None:
-        """Take up when keys were last used, from before this runtime."""
-        vault = self._desk.vault
-        if vault is None:
-            return
-        facts = await self._desk.facts()
-        for key_id in vault.keys:
-            noted = facts.get(f"{_USED}{key_id}", "")
-            if noted.isdecimal() and key_id not in self._used_ms:
-                self._used_ms[key_id] = int(noted)
-
-    async def keep_uses(self) -> None:
-        """Note when keys were last used. It is no secret, and no reason to fail."""
-        if not self._used_ms:
-            return
-        try:
-            await self._desk.note({f"{_USED}{key}": str(ms) for key, ms in self._used_ms.items()})
-        except (StoreError, AuditFailed, VaultDamaged):
-            # The audit trail has it as well.
-            return
 
     # -------------------------------------------------------------- inside
 
@@ -344,7 +326,9 @@ class KeyBook:
         except UnknownKey:
             return None
 
-    async def _put(self, action: str, info: KeyInfo, what: str, *, dry_run: bool) -> KeyChange:
+    async def _put(
+        self, action: str, info: KeyInfo, what: str, detail: str, *, dry_run: bool
+    ) -> KeyChange:
         if not dry_run:
             now_ms = self._clock.utc_ms()
             self._end_if_other(info, action)
@@ -352,7 +336,7 @@ class KeyBook:
                 await self._desk.change(
                     action,
                     info.name,
-                    what,
+                    detail,
                     lambda vault, mark: vault.put(info, None, now_ms=now_ms, audit=mark),
                 )
             finally:
@@ -364,11 +348,9 @@ class KeyBook:
 
     def _end_if_other(self, info: KeyInfo, action: str) -> None:
         """End the account client of a key that may do other things, or is over."""
-        session = self._sessions.of_key(info.id)
-        if session is None:
-            return
         may = ("allow", "requests_per_minute", "uid", "removed_ms")
-        if any(getattr(session.info, name) != getattr(info, name) for name in may):
+        known = [each.info for each in self._sessions if each.info.id == info.id]
+        if any(getattr(each, name) != getattr(info, name) for each in known for name in may):
             self._end(info.id, f"of its key there was a change: {action}")
         elif self.left_s(info) <= 0:
             self._end(info.id, "the key has expired")

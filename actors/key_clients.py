@@ -59,8 +59,23 @@ class KeyClients:
         for account, _ in tuple(accounts.items()):
             self._writer.delete(account)
 
-    def add(self, info: KeyInfo, credential: Credential, left_s: float, holder: str) -> Session:
+    def add(
+        self,
+        info: KeyInfo,
+        credential: Credential,
+        left_s: float,
+        holder: str,
+        *,
+        trial: bool = False,
+    ) -> Session:
         """Open one, for `left_s` seconds at most, that counts for `holder` at the exchange.
+
+        Args:
+          info: What is known of its key.
+          credential: What signs.
+          left_s: How long it may be open, in seconds.
+          holder: Whom the exchange counts its requests for.
+          trial: Whether it is for trying the key.
 
         Raises:
           Overloaded: There are as many as there may be.
@@ -75,6 +90,7 @@ class KeyClients:
             now_s + min(left_s, self._absolute_s),
             now_s,
             holder,
+            trial,
         )
         self.sessions.add(session)
         self.opened += 1

@@ -7,8 +7,16 @@ from hashlib import sha256
 from actors.errors import InvalidRequest
 from actors.exchanges.signing import Signer
 from actors.key_messages import AddKey
-from actors.key_rules import check_allow, check_apart, check_cap, check_label, check_owner
-from actors.timeframes import parse_time_ms
+from actors.key_rules import (
+    check_allow,
+    check_apart,
+    check_cap,
+    check_label,
+    check_owner,
+    check_reach,
+    parse_end,
+)
+from actors.timeframes import format_time_ms
 from actors.vault.secret import Secret
 from actors.vault.sodium import random_bytes
 from actors.vault.values import Credential, KeyInfo
@@ -37,9 +45,6 @@ def make_key(
     """
     check_label(request.label)
     _check_secrets(request, signer)
-    expires_ms = None
-    if request.expires is not None:
-        expires_ms = parse_time_ms(request.expires, name="expires")
     info = KeyInfo(
         id=random_bytes(16).hex() if before is None else before.id,
         exchange=request.exchange,
@@ -49,8 +54,8 @@ def make_key(
         created_ms=now_ms if before is None else before.created_ms,
         changed_ms=now_ms,
         # Never that of the key before: it has a year of its own.
-        expires_ms=expires_ms,
-        allow=_allow(request, before),
+        expires_ms=_end(request, now_ms),
+        allow=_allow(request, before, signer),
         requests_per_minute=_cap(request, before),
         uid=_owner("uid", request.uid, before),
         telegram_id=_owner("telegram_id", request.telegram_id, before),
@@ -63,9 +68,21 @@ def make_key(
     return info, credential
 
 
-def _allow(request: AddKey, before: KeyInfo | None) -> tuple[str, ...]:
+def _end(request: AddKey, now_ms: int) -> int | None:
+    ends_ms = None if request.expires is None else parse_end(request.expires)
+    if ends_ms is not None and ends_ms <= now_ms:
+        raise InvalidRequest(
+            f"a key that has expired signs nothing: expires must lie in the future, was "
+            f"{format_time_ms(ends_ms)}"
+        )
+    return ends_ms
+
+
+def _allow(request: AddKey, before: KeyInfo | None, signer: Signer) -> tuple[str, ...]:
     if request.allow is not None:
-        return check_allow(request.allow)
+        rules = check_allow(request.allow)
+        check_reach(rules, signer)
+        return rules
     return ALLOW if before is None else before.allow
 
 

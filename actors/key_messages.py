@@ -67,7 +67,7 @@ class ChangeKey(Request[KeyChange], frozen=True, kw_only=True, forbid_unknown_fi
       key: Which, `exchange:label`.
       allow: As in `keys.add`.
       requests_per_minute: As in `keys.add`; 0 takes the bound away.
-      expires: As in `keys.add`.
+      expires: As in `keys.add`; `none` or 0 takes it away.
       uid: Who the owner is at the exchange.
       telegram_id: Who the owner is on Telegram.
       dry_run: Only say what would be done.
@@ -350,17 +350,17 @@ KEY_METHODS: dict[str, type[Request[Any]]] = {
 
 
 class OpenTrial(Request[Account], frozen=True, kw_only=True):
-    """Open an account client of a key that is not kept, for a minute, to try it.
+    """Open an account client for a minute, to try a key; its cap does not count there.
 
     Attributes:
-      key: The key.
+      key: The key, or the name of one that is kept.
     """
 
-    key: AddKey
+    key: AddKey | str
 
 
 class CloseTrial(Event, frozen=True, kw_only=True):
-    """End the account client of a key that is not kept.
+    """End the account client with which a key was tried.
 
     Attributes:
       account: The account client.

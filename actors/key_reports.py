@@ -89,7 +89,8 @@ class VaultStatus(msgspec.Struct, frozen=True, kw_only=True):
     """How the vault is.
 
     Attributes:
-      state: `none` before the first key, `sealed`, `open`, or `damaged`.
+      state: `none` before the first key, or where the vault is gone; `sealed`, `open`, or
+        `damaged`.
       unlock: How it is unlocked: `passphrase`, `key_file` or `credential`.
       reason: Why it is as it is, and what to do about it, in a sentence.
       keys: How many keys there are, removed ones not counted; None while it is sealed.

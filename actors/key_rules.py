@@ -11,6 +11,7 @@ import msgspec
 
 from actors.errors import InvalidRequest, KeyRefused, RateLimited
 from actors.exchanges.signing import Signer
+from actors.timeframes import parse_time_ms
 from actors.vault.values import Credential, KeyInfo
 from runtime.core.message import Request
 
@@ -81,6 +82,45 @@ def check_allow(allow: Iterable[str]) -> tuple[str, ...]:
                 f"a path, which may end with /* for all below it; was {rule!r}"
             )
     return rules
+
+
+def check_reach(rules: Iterable[str], signer: Signer) -> None:
+    """Refuse patterns of nothing but withdrawals: they are allowed by name only.
+
+    Args:
+      rules: Rules that `check_allow` has passed.
+      signer: The exchange's; knows which requests take money out.
+
+    Raises:
+      InvalidRequest: Names the rule, and says what to write instead.
+    """
+    for rule in rules:
+        method, _, path = rule.partition(" ")
+        some = "POST" if method == "*" else method
+        # What is above decides only where everything below it takes money out.
+        if path.endswith("/*") and signer.is_withdrawal(some, f"{path[:-1]}some"):
+            raise InvalidRequest(
+                "a withdrawal or transfer is allowed by its whole path, such as "
+                f"'POST {path[:-1]}coin', and by no pattern; was {rule!r}"
+            )
+
+
+def names_withdrawal(rule: str, signer: Signer) -> bool:
+    """Return whether a rule allows a withdrawal or transfer, by its whole path."""
+    method, _, path = rule.partition(" ")
+    some = "POST" if method == "*" else method
+    return not path.endswith("/*") and signer.is_withdrawal(some, path)
+
+
+def parse_end(expires: int | str) -> int | None:
+    """Return when a key ends, UTC milliseconds; None for `none` or 0: that is not known.
+
+    Raises:
+      InvalidRequest: It is no time.
+    """
+    if expires in ("none", 0):
+        return None
+    return parse_time_ms(expires, name="expires")
 
 
 def check_cap(requests_per_minute: int | None) -> None:

@@ -31,6 +31,7 @@ class Session:
       ends_s: When it ends in any case, on `Clock.now_s`.
       used_s: When it was last used.
       holder: Whom the exchange counts its requests for.
+      trial: Whether its key's owner tries the key with it: beside that of a bot, and not counted.
       cap: Counts the signatures of its key, also those of its other account clients.
     """
 
@@ -41,6 +42,7 @@ class Session:
     ends_s: float
     used_s: float
     holder: str = ""
+    trial: bool = False
     cap: Cap = field(init=False)
 
     def __post_init__(self) -> None:
@@ -82,7 +84,7 @@ class Sessions:
         return iter(tuple(self._open.values()))
 
     def of_key(self, key_id: str) -> Session | None:
-        """Return the one of a key, if it is open."""
+        """Return the one of a key, if it is open; never one that only tries it."""
         return self._open.get(self._of_key.get(key_id, ""))
 
     def add(self, session: Session) -> None:
@@ -93,9 +95,13 @@ class Sessions:
         """
         if len(self._open) >= SESSIONS_MAX:
             raise Overloaded(f"{SESSIONS_MAX} account clients are open already, close some")
-        session.cap = self._cap(session.info)
         self._open[session.account] = session
-        self._of_key[session.info.id] = session.account
+        if session.trial:
+            # A key for two requests a minute could never be tried; the limiter holds all the same.
+            session.cap = Cap(None, session.info.name)
+        else:
+            session.cap = self._cap(session.info)
+            self._of_key[session.info.id] = session.account
         self._tell_opened(session)
 
     def get(self, account: str, now_s: float) -> Session:
@@ -118,12 +124,11 @@ class Sessions:
         session.used_s = now_s
 
     def end(self, key_id: str, why: str) -> bool:
-        """End the one of a key; return whether there was one."""
-        account = self._of_key.get(key_id)
-        if account is None:
-            return False
-        self._end(account, why)
-        return True
+        """End the one of a key, and those that try it; return whether there was one."""
+        accounts = [each.account for each in self._open.values() if each.info.id == key_id]
+        for account in accounts:
+            self._end(account, why)
+        return bool(accounts)
 
     def renew(self, info: KeyInfo, ends_s: float) -> None:
         """Let the one of a key go on, with what is known of the key now, until `ends_s` at most."""
@@ -168,7 +173,8 @@ class Sessions:
 
     def _end(self, account: str, why: str) -> None:
         session = self._open.pop(account)
-        del self._of_key[session.info.id]
+        if not session.trial:
+            del self._of_key[session.info.id]
         session.credential.wipe()
         self._ended[account] = why
         while len(self._ended) > ENDED_MAX:

@@ -6,6 +6,7 @@ line is there when `write` returns, or `AuditFailed` is raised and nothing may b
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import OrderedDict
 from collections.abc import Callable
@@ -17,7 +18,9 @@ import trio
 from actors.errors import AuditFailed
 from actors.key_reports import AuditEntry, AuditVerdict
 from actors.stores.keys import AuditLog
-from actors.vault.audit import chain, decode, encode, verify
+from actors.vault.audit import chain, check_chain, decode, encode, verify
+
+_log = logging.getLogger("marketd.keys")
 
 _MISSING = (
     "the audit trail ends at line {}, and was at line {} when the vault {}: lines are missing or "
@@ -47,6 +50,10 @@ class AuditTrail:
     Args:
       log: Where lines go.
       utc_ms: Returns UTC milliseconds.
+
+    Attributes:
+      lines: How many this writer has written.
+      trouble: Why nothing can be written, as far as is known; empty if it can.
     """
 
     def __init__(self, log: AuditLog, utc_ms: Callable[[], int]) -> None:
@@ -57,12 +64,20 @@ class AuditTrail:
         self._last: AuditEntry | None = None
         self._recent: OrderedDict[int, str] = OrderedDict()
         self._change = 0
+        self._is_long = False
         self.lines = 0
+        self.trouble = ""
 
     @property
     def end(self) -> tuple[int, str]:
         """Return number and hash of the last line; 0 and empty if there is none."""
         return (0, "") if self._last is None else (self._last.number, self._last.hash)
+
+    @property
+    def tells_of_vault(self) -> bool:
+        """Return whether its lines say that a vault was made."""
+        # Nobody signs as often as there are lines searched without having one.
+        return self._change > 0 or self._is_long
 
     async def read_end(self) -> None:
         """Learn where the log ends.
@@ -74,6 +89,19 @@ class AuditTrail:
         self._last = entries[-1] if entries else None
         self._recent = OrderedDict((entry.number, entry.hash) for entry in entries[-_RECENT_MAX:])
         self._change = next((found for found in map(_change, reversed(entries)) if found), 0)
+        self._is_long = bool(entries) and entries[0].number > 1
+
+    async def look(self) -> None:
+        """Look whether the log is as it was left.
+
+        Raises:
+          AuditFailed: It is not, so nothing can be written; `trouble` says so from now on.
+        """
+        try:
+            await self._log.tail(0)
+        except AuditFailed as error:
+            self._troubled(error)
+            raise
 
     async def begin(self) -> tuple[str, ...]:
         """Go on from where the log ends; put it aside if that makes no sense, and say where it is.
@@ -92,6 +120,19 @@ class AuditTrail:
     async def tail(self, count: int) -> tuple[AuditEntry, ...]:
         """Return the newest lines; raises `AuditFailed` if they cannot be read."""
         return tuple(map(decode, await self._log.tail(count)))
+
+    async def listed(self, count: int) -> tuple[AuditEntry, ...]:
+        """Return the newest lines, if each follows from the one before.
+
+        Raises:
+          AuditFailed: One does not, or they cannot be read; says which.
+        """
+        # One more, for the first of them to follow from.
+        entries = await self.tail(count + 1)
+        check_chain(entries)
+        for entry in entries:
+            self._check_remembered(entry)
+        return entries[-count:]
 
     async def verify(self, mark: tuple[int, str] | None) -> AuditVerdict:
         """Return whether it is whole; errors as in `tail`.
@@ -182,10 +223,12 @@ class AuditTrail:
             durable = any(line.durable for line in batch)
             await self._log.append([encode(entry) for entry in entries], durable=durable)
         except AuditFailed as error:
+            self._troubled(error)
             # One error for each: what is raised gets a traceback of its own.
             results = [outcome.Error(AuditFailed(str(error))) for _ in batch]
         else:
             self._last = last
+            self.trouble = ""
             self.lines += len(batch)
             self._remember(entries)
             # Told with the next lines there are.
@@ -193,6 +236,19 @@ class AuditTrail:
             self._waiting.extend(gone)
         for line, result in zip(batch, results, strict=True):
             line.result = result
+
+    def _check_remembered(self, entry: AuditEntry) -> None:
+        """Refuse a line that is not the one that was written."""
+        if self._recent.get(entry.number, entry.hash) != entry.hash:
+            raise AuditFailed(
+                f"number {entry.number} of the audit trail, {entry.action!r:.40}: it is not the "
+                "line that was written there"
+            )
+
+    def _troubled(self, error: AuditFailed) -> None:
+        if not self.trouble:
+            _log.error("nothing can be signed: %s", error)
+        self.trouble = str(error)
 
     def _remember(self, entries: list[AuditEntry]) -> None:
         self._recent.update((entry.number, entry.hash) for entry in entries)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import Literal
 
 import trio
@@ -13,6 +14,7 @@ from runtime.core.clock import Clock
 _log = logging.getLogger("marketd.keys")
 
 DAY_MS = 86_400_000
+_HOUR_MS = 3_600_000
 # A key at Upbit lasts a year and cannot be made longer, so its owner has to act.
 WARN_DAYS = (30, 14, 7, 3, 1, 0)
 # From here on it is a matter of health.
@@ -21,7 +23,7 @@ _EVERY_S = 600.0
 
 
 class KeyWatch:
-    """Looks at the ends of all keys, again and again.
+    """Looks at the ends of all keys, and whether the audit trail is there, again and again.
 
     Args:
       desk: Where the vault is.
@@ -37,6 +39,7 @@ class KeyWatch:
     async def run(self) -> None:
         """Look now and then, until cancelled."""
         while True:
+            await self._desk.look_at_trail()
             self.look()
             await trio.sleep(_EVERY_S)
 
@@ -52,8 +55,8 @@ class KeyWatch:
 
     def health(self) -> tuple[Literal["ok", "degraded", "away", "unknown"], str]:
         """Return how the keys are, and why."""
-        if self._desk.state == "damaged":
-            return "away", self._desk.reason
+        if self._desk.state == "damaged" or self._desk.is_lost or self._desk.cannot_sign:
+            return "away", self._desk.told
         if self._desk.state == "sealed":
             return "degraded", self._desk.reason
         troubles = []
@@ -77,5 +80,9 @@ class KeyWatch:
 def _when(left_ms: int) -> str:
     if left_ms <= 0:
         return "has expired; make a new one at the exchange"
-    days, hours = divmod(left_ms // 3_600_000, 24)
-    return f"expires in {days} days and {hours} hours; make a new one at the exchange in time"
+    days, hours = divmod(left_ms // _HOUR_MS, 24)
+    left = f"{days} days and {hours} hours"
+    if left_ms < _HOUR_MS:
+        minutes = math.ceil(left_ms / 60_000)
+        left = f"{minutes} minute{'s' if minutes > 1 else ''}"
+    return f"expires in {left}; make a new one at the exchange in time"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 import trio
 
@@ -21,25 +21,25 @@ from actors.errors import (
     UnlockFailed,
     VaultDamaged,
 )
-from actors.key_reports import AuditVerdict, VaultState
+from actors.key_reports import AuditVerdict
 from actors.key_trail import AuditTrail
 from actors.stores.keys import KeptVault, KeyStore, OpenKeyStore
-from actors.vault.sealed_form import read_header
 from actors.vault.secret import Secret
 from actors.vault.values import UnlockKind
 from actors.vault.vault import Draft, Vault, params_of
+from actors.vault_recovery import Trouble, check_end, find_trouble, note_end, put_aside
 from actors.vault_unlocker import Unlocker, Unlocking
-from actors.vault_words import none_yet, opened_by, sealed
+from actors.vault_view import VaultView
+from actors.vault_words import lost, none_yet, opened_by, sealed
 from runtime.core.clock import Clock
 
 _log = logging.getLogger("marketd.keys")
 
-_AUDIT_END = "audit_end"
 # Why a vault is sealed that somebody wanted sealed.
 ASKED = "asked to"
 
 
-class VaultDesk:
+class VaultDesk(VaultView):
     """The vault of one runtime.
 
     Args:
@@ -49,9 +49,6 @@ class VaultDesk:
       ended: Told why, whenever an open vault is sealed, whoever seals it.
 
     Attributes:
-      state: How the vault is.
-      reason: Why, and what to do about it.
-      vault: The vault while it is open.
       unlocker: Opens it, and counts tries that fail.
     """
 
@@ -62,18 +59,14 @@ class VaultDesk:
         clock: Clock,
         ended: Callable[[str], None] = lambda _: None,
     ) -> None:
+        super().__init__(unlocking.kind)
         self._open_store = open_store
         self._ended = ended
         self.unlocker = Unlocker(unlocking, clock)
         self._clock = clock
         self._stack = AsyncExitStack()
         self._store: KeyStore | None = None
-        self._trail: AuditTrail | None = None
         self._one = trio.Lock()
-        self.state: VaultState = "none"
-        self.reason = ""
-        self.vault: Vault | None = None
-        self.kind: UnlockKind = unlocking.kind
 
     # -------------------------------------------------------------- opening and closing
 
@@ -103,8 +96,8 @@ class VaultDesk:
                 raise InvalidRequest("there is a vault already; unlock it, or add keys to it")
             await self._create(store, passphrase)
 
-    async def unlock(self, passphrase: Secret) -> None:
-        """Open the vault.
+    async def unlock(self, passphrase: Secret) -> bool:
+        """Open the vault; return False if it was open already, and nothing was tried.
 
         Raises:
           UnlockFailed: That does not open it, or it is too early for another try.
@@ -113,9 +106,11 @@ class VaultDesk:
           AuditFailed: The trail cannot be written, or lines of it are missing.
         """
         async with self._one:
-            if self.vault is None:
-                store = await self._opened()
-                await self._unlock(store, await self._load(store), passphrase)
+            if self.vault is not None:
+                return False
+            store = await self._opened()
+            await self._unlock(store, await self._load(store), passphrase)
+            return True
 
     async def lock(self, why: str) -> None:
         """Seal the vault; nothing happens if it is sealed."""
@@ -123,33 +118,35 @@ class VaultDesk:
             await self._seal(why)
 
     async def recover(self, passphrase: Secret, *, dry_run: bool) -> str:
-        """Put the good copy in the vault's place, and leave it open; return what was done.
+        """Mend vault or trail, and leave the vault open; return what was done.
+
+        What keeps a vault that is whole stays where it is; then only its trail begins anew.
 
         Raises:
-          InvalidRequest: The vault is as it should be, or there is no good copy.
-          UnlockFailed: That does not open the copy.
+          InvalidRequest: Both are as they should be, or there is no good copy.
+          UnlockFailed: That does not open the vault, or the copy.
           VaultDamaged: The copy is damaged, too.
         """
         async with self._one:
             store = await self._opened()
-            what = await self._trouble(store)
-            good = await store.good_copy()
-            if good is None:
-                raise InvalidRequest(f"no good copy of the vault is kept; {what}")
-            vault = await self._tried(store, good, passphrase)
-            # What is wrong, without what to do about it.
-            wrong = what.partition(";")[0].partition(". ")[0]
-            told = f"change {good.generation} of the vault, with {len(vault.keys)} keys ({wrong})"
+            trouble = await self._trouble(store)
+            kept = trouble.whole or await store.good_copy()
+            if kept is None:
+                raise InvalidRequest(f"no good copy of the vault is kept; {trouble.what}")
+            vault = await self._tried(store, kept, passphrase)
+            plan = trouble.plan(kept.generation, len(vault.keys))
             if dry_run:
                 vault.wipe()
-                return f"put back {told}"
+                return plan
             aside = await self.trail.begin()
-            await self.trail.write("recover", detail=f"change {good.generation}: {wrong}")
-            places = (*aside, *await store.recover(good))
+            detail = f"change {kept.generation}: {trouble.wrong}"
+            await self.trail.write("recover", detail=detail)
+            if trouble.whole is None:
+                aside += await store.recover(kept)
             self._adopt(vault)
             # From now on the trail counts from where it is, whatever is missing of it.
             await self._commit("recovered", "", vault.rotate(audit=self.trail.end))
-            return f"put back {told}; what was there is now {', '.join(places) or 'gone'}"
+            return f"{plan}; {put_aside(aside)}"
 
     # -------------------------------------------------------------- changing it
 
@@ -189,36 +186,13 @@ class VaultDesk:
             kek = await self.unlocker.new_kek(kind, new)
             await self.trail.write("passphrase", detail=f"{self.kind} to {kind}")
             await self._commit("passphrase", "", vault.rewrap(kek, audit=self.trail.end))
-            self.kind = kind
+            self.kind, self.reason = kind, opened_by(kind)
 
-    def opened(self) -> Vault:
-        """Return the open vault.
-
-        Raises:
-          KeysSealed: It is not open; says what to do.
-          VaultDamaged: It is damaged; says how.
-        """
-        if self.vault is None:
-            if self.state == "damaged":
-                raise VaultDamaged(self.reason)
-            raise KeysSealed(self.reason)
-        return self.vault
-
-    @property
-    def trail(self) -> AuditTrail:
-        """Return the audit trail.
-
-        Raises:
-          AuditFailed: What keeps it is not open.
-        """
-        if self._trail is None:
-            raise AuditFailed(f"the audit trail cannot be used: {self.reason}")
-        return self._trail
-
-    @property
-    def lines(self) -> int:
-        """Return how many lines this runtime has written to the trail."""
-        return 0 if self._trail is None else self._trail.lines
+    async def look_at_trail(self) -> None:
+        """Find out whether the audit trail of an open vault is gone; `told` says so."""
+        if self.vault is not None:
+            with suppress(AuditFailed):
+                await self.trail.look()
 
     async def verify(self) -> AuditVerdict:
         """Return whether the audit trail is whole."""
@@ -250,6 +224,8 @@ class VaultDesk:
             if kept is not None:
                 self.kind = params_of(kept.header).kind
             self._sealed(none=kept is None)
+            if self.is_lost:
+                _log.error("there are no keys: %s", self.reason)
             if kept is not None and self.kind != "passphrase":
                 await self._unlock(store, kept, Secret(b""))
         except (VaultDamaged, AuditFailed, StoreError, UnlockFailed) as error:
@@ -267,6 +243,8 @@ class VaultDesk:
     def _sealed(self, *, none: bool) -> None:
         self.state = "none" if none else "sealed"
         self.reason = none_yet(self.kind) if none else sealed()
+        if self.is_lost:
+            self.reason = lost()
 
     async def _load(self, store: KeyStore) -> KeptVault:
         try:
@@ -280,7 +258,7 @@ class VaultDesk:
         return kept
 
     async def _unlock(self, store: KeyStore, kept: KeptVault, passphrase: Secret) -> None:
-        await self._check_end(store)
+        await check_end(store, self.trail)
         await self.trail.write("unlock", detail=self.kind)
         vault = await self._tried(store, kept, passphrase)
         try:
@@ -291,12 +269,6 @@ class VaultDesk:
             raise
         self._adopt(vault)
         await self.trail.write("unlock.done", detail=f"{self.kind}, change {vault.generation}")
-
-    async def _check_end(self, store: KeyStore) -> None:
-        """Refuse a trail that is not what it was when the vault was last sealed."""
-        await self.trail.read_end()
-        number, _, hashed = (await store.notes()).get(_AUDIT_END, "0:").partition(":")
-        self.trail.check(int(number) if number.isdecimal() else 0, hashed, "was last sealed")
 
     def _adopt(self, vault: Vault) -> None:
         if self.vault is not None and self.vault is not vault:
@@ -310,7 +282,9 @@ class VaultDesk:
             return await self.unlocker.open(store, kept, passphrase)
         except UnlockFailed as error:
             if not error.too_early:
-                await self.trail.write("unlock.failed", detail=self.kind)
+                # A trail that is to be recovered takes no line; the try is counted all the same.
+                with suppress(AuditFailed):
+                    await self.trail.write("unlock.failed", detail=self.kind)
             raise
         except VaultDamaged as error:
             await self._damaged(error)
@@ -372,26 +346,20 @@ class VaultDesk:
         self._ended("the keys were locked")
         try:
             await self.trail.write("lock", detail=why)
-            number, hashed = self.trail.end
-            await self.note({_AUDIT_END: f"{number}:{hashed}"})
+            await note_end(await self._opened(), self.trail)
         except (AuditFailed, StoreError, VaultDamaged) as error:
             _log.error("the keys are sealed, and that is not on record: %s", error)
 
-    async def _trouble(self, store: KeyStore) -> str:
+    async def _trouble(self, store: KeyStore) -> Trouble:
         """Return what is wrong with the vault, or with its trail.
 
         Raises:
-          InvalidRequest: Nothing is.
+          InvalidRequest: Nothing is, as far as it could be recovered.
         """
-        if self.vault is not None:
-            raise InvalidRequest("the vault is open and whole; there is nothing to recover")
-        try:
-            kept = await store.load()
-            await self._check_end(store)
-            if kept is not None:
-                header = read_header(kept.header)
-                self.trail.check(header.audit_number, header.audit_hash, "was last changed")
-                self.trail.check_change(header.generation)
-        except (VaultDamaged, AuditFailed) as error:
-            return str(error)
-        raise InvalidRequest(f"nothing is wrong with what is kept; {self.reason}")
+        trouble = await find_trouble(store, self.trail, is_open=self.vault is not None)
+        if trouble is not None:
+            return trouble
+        if self.vault is None:
+            raise InvalidRequest(f"nothing is wrong with what is kept; {self.reason}")
+        found = self.trail.trouble or "the vault is open and whole"
+        raise InvalidRequest(f"{found}; there is nothing to recover")

@@ -49,6 +49,8 @@ class UnlockVault(
 ):
     """Open the vault. After a wrong try the next has to wait, each time longer.
 
+    Of one that is open already nothing is tried, and the `reason` in the answer says so.
+
     Attributes:
       passphrase: Empty if `keys.unlock` is not `passphrase`.
     """
@@ -63,8 +65,10 @@ class LockVault(Request[VaultStatus], frozen=True, kw_only=True, forbid_unknown_
 class RecoverVault(SecretRequest[KeyChange], frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Put the last good copy in the place of a damaged vault; what was there is put aside.
 
+    Where only the audit trail is wrong, the vault stays, and the trail goes on or begins anew.
+
     Attributes:
-      passphrase: Opens the copy; empty if `keys.unlock` is not `passphrase`.
+      passphrase: Opens what is kept; empty if `keys.unlock` is not `passphrase`.
       dry_run: Only say what would be done.
     """
 

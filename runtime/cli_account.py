@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from typing import Any, Literal
+from uuid import uuid4
 
-from actors.errors import InvalidRequest
+from actors.errors import InvalidRequest, OutcomeUnknown
 from actors.key_messages import (
     AccountRequest,
     CancelOrder,
@@ -20,6 +22,7 @@ from actors.key_messages import (
     PlaceOrder,
 )
 from actors.key_rules import split_name
+from actors.outcomes import in_doubt
 from runtime.cli_keys import confirm, left, show
 from runtime.cli_parts import add_part
 from runtime.client.blocking import BlockingClient
@@ -78,7 +81,9 @@ def _add_orders(parts: Any, common: argparse.ArgumentParser) -> None:
     place.set_defaults(type="limit")
     place.add_argument("--price", metavar="P", default="", help="for how much")
     place.add_argument("--volume", metavar="V", default="", help="how much")
-    place.add_argument("--identifier", metavar="ID", default="", help="your own name for it")
+    place.add_argument(
+        "--identifier", metavar="ID", default="", help="your own name for it; made up if not given"
+    )
     place.add_argument("--force", choices=("ioc", "fok", "post_only"), default="")
     place.add_argument("--smp", choices=("reduce", "cancel_maker", "cancel_taker"), default="")
     place.add_argument("--test", action="store_true", help="only let the exchange check it")
@@ -101,7 +106,15 @@ def _run(make: Make) -> Callable[[BlockingClient, argparse.Namespace], int]:
         what = _consequence(options, message)
         if what and not confirm(options, what):
             return left()
-        result = client.ask_raw(message, options.timeout).result
+        if isinstance(message, PlaceOrder) and message.identifier and not options.identifier:
+            sys.stderr.write(f"its identifier is {message.identifier}\n")
+        try:
+            result = client.ask_raw(message, options.timeout).result
+        except KeyboardInterrupt as error:
+            doubt = in_doubt(message, InterruptedError("interrupted"))
+            if isinstance(doubt, OutcomeUnknown):
+                raise doubt from error
+            raise
         return show(options, f"account {options.what}", result)
 
     return run
@@ -153,7 +166,8 @@ def _place(account: str, options: argparse.Namespace) -> PlaceOrder:
         type=options.type,
         price=options.price,
         volume=options.volume,
-        identifier=options.identifier,
+        # Without one nobody could look for an order of which no answer came.
+        identifier=options.identifier or ("" if options.test else f"marketd-{uuid4()}"),
         time_in_force=options.force,
         smp_type=options.smp,
         test=options.test,

@@ -19,6 +19,7 @@ import msgspec
 import trio
 
 from actors.messages import Subscribe, Unsubscribe
+from actors.outcomes import in_doubt
 from actors.updates import Subscribed
 from runtime.config import ControlSettings
 from runtime.core.errors import CallTimeout
@@ -229,7 +230,8 @@ class Connection:
         with trio.move_on_after(call.timeout_s):
             return await self._dispatch(call.message)
         kind = type(call.message).__name__
-        raise CallTimeout(f"no answer to {kind} within {call.timeout_s:g} s")
+        late = CallTimeout(f"no answer to {kind} within {call.timeout_s:g} s")
+        raise in_doubt(call.message, late)
 
     async def _dispatch(self, message: Request[Any]) -> object:
         """Return the answer to `message`; two of the methods are about this connection."""

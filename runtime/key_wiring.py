@@ -19,6 +19,7 @@ from actors.vault.values import UnlockKind
 from actors.vault_unlocker import KeySource, Unlocking
 from runtime.config import Settings
 from runtime.core.table import Table
+from runtime.key_places import check_places
 from runtime.origin import is_this_machine
 from runtime.paths import key_file_path
 
@@ -68,6 +69,9 @@ def key_parts(
       credentials: Where the service manager has put credentials; None if it has not.
       learn: Told every secret there is in memory.
       cost: What deriving a key from a passphrase costs.
+
+    Raises:
+      SettingsError: Two settings name one file.
     """
     keys = settings.keys
     if not keys.enabled:
@@ -77,9 +81,11 @@ def key_parts(
         "key_file": KeyFileSource(key_file_path(settings)),
         "credential": CredentialSource(credentials, keys.credential),
     }
+    key_file = key_file_path(settings) if keys.unlock == "key_file" else None
+    check_places(folder, sealed=sealed, key_file=key_file, store_file=settings.store.file)
     places = [folder / DATABASE_FILE, sealed, folder / AUDIT_FILE]
-    if keys.unlock == "key_file":
-        places.append(key_file_path(settings))
+    if key_file is not None:
+        places.append(key_file)
     return KeyParts(
         open_store=lambda: open_key_files(
             folder,
@@ -114,11 +120,13 @@ def key_actor(parts: KeyParts, settings: Settings) -> Callable[[], KeyActor]:
 def host_of(url: str) -> str:
     """Return what a key is bound to: host and port of a URL, without the port if it is the usual.
 
-    A sandbox on this machine comes with another port each time, so all of them are one.
+    A sandbox on this machine comes with another port each time, so all of them are one. Plain HTTP
+    to another machine is part of it: a key that was added for HTTPS never goes there in the clear.
     """
     if is_this_machine(url):
         return "localhost"
     parts = urlsplit(url)
     host = (parts.hostname or "").rstrip(".").lower()
     usual = {"http": 80, "https": 443}.get(parts.scheme)
-    return host if parts.port in (None, usual) else f"{host}:{parts.port}"
+    bound = host if parts.port in (None, usual) else f"{host}:{parts.port}"
+    return bound if parts.scheme == "https" else f"{parts.scheme}://{bound}"

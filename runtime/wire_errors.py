@@ -38,6 +38,7 @@ _CODES: dict[type[Exception], int] = {
     domain.RateLimited: -32012,
     domain.RequestRejected: -32013,
     domain.MalformedPayload: -32014,
+    domain.OutcomeUnknown: -32015,
     domain.StoreError: -32020,
     domain.StoreUnavailable: -32021,
     domain.StoreCorrupt: -32022,

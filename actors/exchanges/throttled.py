@@ -21,6 +21,7 @@ from actors.errors import (
     ExchangeUnavailable,
     MalformedPayload,
     MarketDataError,
+    OutcomeUnknown,
     RateLimited,
 )
 from actors.exchanges.base import ExchangeAdapter, ExchangeCall, Response
@@ -38,6 +39,8 @@ T = TypeVar("T")
 
 # Returns a call with the header fields that prove who asks.
 Sign = Callable[[ExchangeCall[Any]], Awaitable[ExchangeCall[Any]]]
+
+_MAY_HAVE_ARRIVED = "; it may have arrived all the same, and is not sent again"
 
 _log = logging.getLogger("marketd.exchange")
 
@@ -188,6 +191,8 @@ class ThrottledExchange:
           RequestRejected: The exchange understood and refused.
           UnknownMarket: There is no such market.
           MalformedPayload: The answer breaks the exchange's promises.
+          OutcomeUnknown: One of these three happened to a question that changes something, after
+            it was sent.
           Overloaded: Too many wait for a slot already.
           KeysError: It is not signed.
           ActorError: The limiter, or who signs, is not there.
@@ -207,9 +212,14 @@ class ThrottledExchange:
                     return await self._try(call, latest, sign, priority, deadline_s)
         except TryFailed as error:
             times = f", the last of {tries} tries" if tries > 1 else ""
+            cause = error.__cause__ or error
             if not error.repeatable:
-                times += "; it may have arrived all the same, and is not sent again"
-            raise ExchangeUnavailable(f"{error}{times}") from (error.__cause__ or error)
+                raise OutcomeUnknown(f"{error}{times}{_MAY_HAVE_ARRIVED}") from cause
+            raise ExchangeUnavailable(f"{error}{times}") from cause
+        except MalformedPayload as error:
+            if call.idempotent:
+                raise
+            raise OutcomeUnknown(f"{error}{_MAY_HAVE_ARRIVED}") from (error.__cause__ or error)
         raise AssertionError("the last try answers or raises")
 
     async def _rest(self, seconds: float) -> None:

@@ -24,7 +24,7 @@ from actors.stores import key_halves, key_tables
 from actors.stores.audit_files import AUDIT_BYTES_MAX, AuditFiles
 from actors.stores.key_halves import Places
 from actors.stores.keys import AuditLog, KeptVault, KeyStore
-from actors.stores.private_files import Step, make_folder, no_step
+from actors.stores.private_files import Step, check_path, make_folder, no_step
 from actors.stores.trio_sqlite import BUSY_S, Connection, Database, open_database
 
 T = TypeVar("T")
@@ -79,7 +79,8 @@ class FileKeyStore(KeyStore):
 
     async def notes(self) -> dict[str, str]:
         """Return small facts that are no secrets; see `KeyStore`."""
-        if not self._places.database.exists():
+        # A folder in its place is damage, and not a disk that fails.
+        if not await _in_thread(partial(check_path, self._places.database)):
             return {}
         return await self._run(key_tables.read_notes)
 

@@ -64,6 +64,26 @@ def decode(line: bytes) -> AuditEntry:
     return entry
 
 
+def check_chain(entries: Sequence[AuditEntry]) -> None:
+    """Refuse lines that do not follow from each other.
+
+    Args:
+      entries: Lines as they stand there, oldest first; older ones may come before them.
+
+    Raises:
+      AuditFailed: Names the first that does not, and how.
+    """
+    previous: AuditEntry | None = None
+    for entry in entries:
+        problem = _problem(previous, entry)
+        if problem:
+            raise AuditFailed(
+                f"number {entry.number} of the audit trail, {entry.action!r:.40}: {problem}; "
+                "`marketd keys audit --verify` looks at all of it"
+            )
+        previous = entry
+
+
 def verify(
     segments: Sequence[tuple[str, bytes]], mark: tuple[int, str] | None = None
 ) -> AuditVerdict:

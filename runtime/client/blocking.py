@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from actors.messages import GetCandles
+from actors.outcomes import in_doubt
 from runtime.client.answers import Answer, AnswerParser, connection_error, encode_call
 from runtime.client.blocking_base import SyncClient, Updates
 from runtime.client.blocking_updates import BlockingUpdates
@@ -120,7 +121,10 @@ class BlockingClient(SyncClient):
             answer = self._ask_twice(message, deadline_s, packed=packed)
         except TimeoutError as error:
             kind = type(message).__name__
-            raise CallTimeout(f"no answer to {kind} within {timeout_s:g} s") from error
+            late = CallTimeout(f"no answer to {kind} within {timeout_s:g} s")
+            raise in_doubt(message, late) from error
+        except _Lost as error:
+            raise in_doubt(message, RuntimeUnreachable(str(error))) from error
         finally:
             self._lock.release()
         if answer.error is not None:
@@ -171,7 +175,7 @@ class BlockingClient(SyncClient):
             # The answer may still come; it is known by its id then, and dropped.
             raise
         except OSError as error:
-            kind = _WentSilently if self._parser.empty else RuntimeUnreachable
+            kind = _WentSilently if self._parser.empty else _Lost
             self.close()
             raise kind(str(unreachable(self.path, error))) from error
         except BaseException:
@@ -222,5 +226,9 @@ class BlockingClient(SyncClient):
         return remaining_s
 
 
-class _WentSilently(RuntimeUnreachable):
-    """The connection ended before any of the answer had come."""
+class _Lost(RuntimeUnreachable):
+    """The connection ended after the request was sent."""
+
+
+class _WentSilently(_Lost):
+    """And before any of the answer had come."""

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import trio
 
 from actors.messages import GetCandles
+from actors.outcomes import in_doubt
 from runtime.client.answers import Answer, AnswerParser, connection_error, encode_call
 from runtime.client.base import AsyncClient, Updates
 from runtime.client.requests import TIMEOUT_S, Keep, Kind, subscribe_request
@@ -101,7 +102,7 @@ class TrioClient(AsyncClient):
             value: T = result_from_wire(message, answer.result, answer.payload)
             return value
         kind = type(message).__name__
-        raise CallTimeout(f"no answer to {kind} within {timeout_s:g} s")
+        raise in_doubt(message, CallTimeout(f"no answer to {kind} within {timeout_s:g} s"))
 
     def subscribe(
         self,
@@ -133,7 +134,7 @@ class TrioClient(AsyncClient):
         except _LineLost as lost:
             # What changes something may have been done; the rest only reads.
             if isinstance(message, SENT_ONCE):
-                raise unreachable(self._path, lost) from lost
+                raise in_doubt(message, unreachable(self._path, lost)) from lost
         try:
             return await (await self._connected()).ask(message, timeout_s)
         except _LineLost as lost:

@@ -13,6 +13,7 @@ from actors.errors import (
     InvalidRequest,
     KeysSealed,
     Overloaded,
+    RateLimited,
     UnknownKey,
 )
 from actors.key import IN_HAND_MAX
@@ -238,6 +239,44 @@ async def test_trial_is_ended_when_told() -> None:
         with pytest.raises(AccountClosed, match="its key was tried"):
             await room.sign(account)
         assert credential.secret_key.is_wiped
+
+
+async def test_kept_key_is_tried_beside_its_bot_and_without_its_cap() -> None:
+    """Its owner asks: the bot loses nothing by it, and the key is not used up."""
+    async with open_keys() as room:
+        await room.create()
+        await room.add(requests_per_minute=2)
+        account = await room.open()
+        trial = (await room.ask(OpenTrial(key=MAIN))).account
+        for _ in range(4):
+            await room.sign(trial)
+        for _ in range(2):
+            await room.sign(account)
+        with pytest.raises(RateLimited, match="upbit:main may sign 2 requests a minute"):
+            await room.sign(account)
+        assert await room.open() == account
+
+
+async def test_trial_of_a_kept_key_ends_with_the_key() -> None:
+    """Whoever takes a key out of use wants it out of use, also where only a trial has it."""
+    async with open_keys() as room:
+        await room.create()
+        await room.add()
+        trial = (await room.ask(OpenTrial(key=MAIN))).account
+        await room.ask(RemoveKey(key=MAIN))
+        with pytest.raises(AccountClosed, match="of its key there was a change: remove"):
+            await room.sign(trial)
+        with pytest.raises(UnknownKey, match="was removed"):
+            await room.ask(OpenTrial(key=MAIN))
+
+
+async def test_key_with_a_small_cap_can_be_tried_before_it_is_kept() -> None:
+    """A trial takes four signatures."""
+    async with open_keys() as room:
+        await room.create()
+        trial = (await room.ask(OpenTrial(key=made_key("new", requests_per_minute=1)))).account
+        for _ in range(4):
+            await room.sign(trial)
 
 
 async def test_every_secret_in_memory_is_told_of() -> None:

@@ -72,6 +72,9 @@ def test_a_key_in_the_place_of_another_takes_what_is_said() -> None:
         ({"requests_per_minute": 0}, "requests_per_minute must be 1 to 100000, was 0"),
         ({"uid": "two\nlines"}, "uid must be at most 100 characters on one line"),
         ({"allow": ()}, "allow must hold 1 to 100 rules, was 0"),
+        ({"expires": NOW_MS}, "expires must lie in the future, was 2026-01-01T00:00:00Z"),
+        ({"expires": "2020-01-01"}, "a key that has expired signs nothing"),
+        ({"allow": ("GET /*", "* /v1/withdraws/*")}, r"was '\* /v1/withdraws/\*'"),
         ({"uid": ACCESS}, "the key itself must not stand in a name, a note, a rule or a path"),
     ],
 )
@@ -93,3 +96,16 @@ def test_what_is_known_survives_its_own_form() -> None:
 
     assert msgspec.json.decode(msgspec.json.encode(info), type=KeyInfo) == info
     assert msgspec.convert(older, KeyInfo).access_sha256 == ""
+
+
+@pytest.mark.parametrize("expires", ["none", 0, NOW_MS + 1])
+def test_end_that_is_not_known_or_lies_ahead_is_taken(expires: str | int) -> None:
+    """`none` is how it is said where something must be said."""
+    wanted = expires if expires == NOW_MS + 1 else None
+    assert made(expires=expires).expires_ms == wanted
+
+
+def test_rules_that_were_kept_are_not_looked_at_again() -> None:
+    """A key that is replaced in a hurry must not fail for a rule of years ago."""
+    before = msgspec.structs.replace(made(), allow=("POST /v1/withdraws/*",))
+    assert made(before).allow == before.allow

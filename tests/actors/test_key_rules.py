@@ -23,6 +23,7 @@ from actors.key_rules import (
     check_cap,
     check_label,
     check_owner,
+    check_reach,
     check_types,
     check_use,
     split_name,
@@ -299,3 +300,26 @@ def test_fields_of_their_types_pass() -> None:
     """Also those that are not given."""
     check_types(ChangeKey(key="upbit:a", allow=("* /*",)))
     check_types(UnlockVault())
+
+
+@pytest.mark.parametrize(
+    ("rule", "signer"),
+    [
+        ("POST /v1/withdraws/*", UpbitSigner()),
+        ("* /v1/withdraws/*", UpbitSigner()),
+        ("DELETE /v1/withdraws/*", UpbitSigner()),
+        ("POST /api/v5/asset/withdrawal/*", OkxSigner()),
+    ],
+)
+def test_pattern_that_holds_nothing_but_withdrawals_is_refused(rule: str, signer: Signer) -> None:
+    """It never lets one through, and its owner believes it does."""
+    with pytest.raises(InvalidRequest, match="is allowed by its whole path, such as 'POST /"):
+        check_reach(check_allow((rule,)), signer)
+
+
+@pytest.mark.parametrize(
+    "rule", ["* /*", "POST /*", "POST /v1/*", "GET /v1/withdraws/*", f"POST {WITHDRAW}"]
+)
+def test_rules_that_allow_something_are_taken(rule: str) -> None:
+    """Whole paths, what only looks, and patterns that hold other things as well."""
+    check_reach(check_allow((rule,)), UpbitSigner())

@@ -28,11 +28,17 @@ class Told:
         )
 
     def open(
-        self, account: str = "upbit:main#1", info: KeyInfo | None = None, ends_s: float = 100.0
+        self,
+        account: str = "upbit:main#1",
+        info: KeyInfo | None = None,
+        ends_s: float = 100.0,
+        *,
+        trial: bool = False,
     ) -> Session:
         """Open one at second 0 that ends at `ends_s`, unused after 10 s."""
         label = account.partition(":")[2].partition("#")[0]
-        session = Session(account, info or made_info(label), made_credential(), 10.0, ends_s, 0.0)
+        info = info or made_info(label)
+        session = Session(account, info, made_credential(), 10.0, ends_s, 0.0, trial=trial)
         self.sessions.add(session)
         return session
 
@@ -150,3 +156,30 @@ def test_holder_is_the_owner_if_it_is_known() -> None:
     assert told.open("upbit:a#1").holder == "upbit:a"
     owned = msgspec.structs.replace(made_info("b"), uid="7")
     assert told.open("upbit:b#1", owned).holder == "7"
+
+
+def test_trial_is_not_bound_by_the_cap_and_takes_nothing_of_it() -> None:
+    """Two signatures a minute are too few to try a key, and all that the bot has."""
+    told = Told()
+    info = msgspec.structs.replace(made_info(), requests_per_minute=2)
+    trial = told.open("upbit:main#1", info, trial=True)
+    for _ in range(9):
+        trial.cap.take(0.0)
+    bots = told.open("upbit:main#2", info)
+    bots.cap.take(0.0)
+    bots.cap.take(0.0)
+    with pytest.raises(RateLimited, match="2 requests a minute"):
+        bots.cap.take(0.0)
+
+
+def test_trial_stands_beside_the_client_of_a_bot_and_ends_with_the_key() -> None:
+    """Trying a key must not take the place of who works with it; removing it ends both."""
+    told = Told()
+    bots, trial = told.open("upbit:main#1"), told.open("upbit:main#2", trial=True)
+    assert told.sessions.of_key(bots.info.id) is bots
+    told.sessions.close(trial.account, "tried")
+    assert told.sessions.of_key(bots.info.id) is bots
+    again = told.open("upbit:main#3", trial=True)
+    assert told.sessions.end(bots.info.id, "it was removed")
+    assert [each.credential.secret_key.is_wiped for each in (bots, again)] == [True, True]
+    assert len(told.sessions) == 0

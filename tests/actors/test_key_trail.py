@@ -132,3 +132,21 @@ async def test_end_that_is_no_line_is_told() -> None:
     log.lines.append(b"half a li")
     with pytest.raises(AuditFailed, match="a line of the audit trail is none"):
         await trail_of(log).read_end()
+
+
+async def test_trail_tells_of_a_vault_by_its_changes() -> None:
+    """What was only tried or begun is none; of a long trail only the end is searched."""
+    log = MemoryAuditLog()
+    trail = trail_of(log)
+    for action, detail, wanted in (
+        ("try", "", False),
+        ("create", "passphrase", False),
+        ("create.done", "change 1", True),
+        ("sign", "GET /v1/accounts", True),
+    ):
+        await trail.write(action, detail=detail)
+        await trail.read_end()
+        assert trail.tells_of_vault is wanted
+    del log.lines[:3]
+    await trail.read_end()
+    assert trail.tells_of_vault

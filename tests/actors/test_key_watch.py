@@ -55,6 +55,23 @@ async def test_late_learner_is_told_the_nearest_step_only(caplog: pytest.LogCapt
     assert "key upbit:main expires in 2 days and 0 hours; make a new one" in line
 
 
+@pytest.mark.parametrize(
+    ("left_s", "wanted"),
+    [
+        (1, "expires in 1 minute; make"),
+        (61, "expires in 2 minutes; make"),
+        (3_599, "expires in 60 minutes; make"),
+        (3_600, "expires in 0 days and 1 hours; make"),
+    ],
+)
+async def test_last_hour_is_told_in_minutes(left_s: int, wanted: str) -> None:
+    """`0 days and 0 hours` reads as if it were over."""
+    async with open_keys() as room:
+        await room.create()
+        await room.add(expires=room.clock.utc_ms() + left_s * 1_000)
+        assert wanted in (await health(room))[1]
+
+
 async def test_new_end_is_announced_anew(caplog: pytest.LogCaptureFixture) -> None:
     """The key was replaced by one that ends later: that end is another matter."""
     async with open_keys() as room:

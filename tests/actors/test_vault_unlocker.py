@@ -161,6 +161,25 @@ async def test_open_vault_does_not_let_its_owner_be_locked_out() -> None:
         assert (await room.ask(GetVault())).state == "open"
 
 
+async def test_open_vault_looks_at_no_passphrase_and_says_so() -> None:
+    """A wrong one must not look as if it were right, nor be remembered as a secret."""
+    async with open_keys() as room:
+        await room.create()
+        lines = len(room.memory.log.lines)
+        status = await room.ask(WRONG)
+        assert status.state == "open"
+        assert status.reason == (
+            "unlocked by passphrase; it was open already, so nothing was tried: no passphrase was "
+            "looked at"
+        )
+        assert (await room.ask(GetVault())).reason == "unlocked by passphrase"
+        assert WRONG.passphrase.encode() not in room.learned
+        assert len(room.memory.log.lines) == lines
+        await room.ask(LockVault())
+        with pytest.raises(UnlockFailed, match="does not open the vault"):
+            await room.ask(WRONG)
+
+
 async def test_passphrase_change_takes_effect() -> None:
     """The old one opens nothing any more."""
     async with open_keys() as room:
@@ -226,6 +245,9 @@ async def test_kind_of_unlocking_can_be_changed_and_back() -> None:
         await room.add()
         change = await room.ask(ChangeUnlock(kind="key_file", passphrase=PASSPHRASE))
         assert change.what == "the vault is unlocked by key file from now on"
+        status = await room.ask(GetVault())
+        assert status.unlock == "key_file"
+        assert status.reason.startswith("unlocked by key file, without anybody being asked")
         await room.crash()
         await room.sign(await room.open())
         await room.ask(ChangeUnlock(kind="passphrase", new_passphrase="another horse"))  # noqa: S106 - made up

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,7 +51,10 @@ COMMANDS: list[tuple[str, Request[Any]]] = [
     (f"order {UUID}", GetOrder(account=ACCOUNT, uuid=UUID)),
     ("order --identifier mine", GetOrder(account=ACCOUNT, identifier="mine")),
     ("keys", GetApiKeys(account=ACCOUNT)),
-    (f"{PLACE} --yes", PlaceOrder(account=ACCOUNT, **PLACED)),  # type: ignore[arg-type]
+    (
+        f"{PLACE} --identifier mine --yes",
+        PlaceOrder(account=ACCOUNT, identifier="mine", **PLACED),  # type: ignore[arg-type]
+    ),
     (
         "place KRW-BTC ask best --volume 1 --identifier mine --force ioc --smp reduce --yes",
         PlaceOrder(
@@ -90,9 +95,13 @@ COMMANDS: list[tuple[str, Request[Any]]] = [
 
 @dataclass
 class Runtime:
-    """One that answers from samples and remembers what it was asked."""
+    """One that answers from samples and remembers what it was asked.
+
+    While it is silent, it answers nothing that is about an account which is open.
+    """
 
     path: Path
+    silent: bool = False
     asked: list[Request[Any]] = field(default_factory=list)
 
     async def answer(self, request: Request[Any]) -> object:
@@ -100,6 +109,8 @@ class Runtime:
         self.asked.append(request)
         if request == OpenAccount(exchange="upbit", label="gone"):
             raise AccountClosed("the keys are sealed")
+        if self.silent and not isinstance(request, OpenAccount):
+            await trio.sleep_forever()
         return await sample_answer(request)
 
     def account(self, words: str, *options: str, name: str = "upbit:main") -> int:
@@ -137,6 +148,40 @@ def test_each_command_sends_its_message(
     assert runtime.asked == ([] if words == "close" else opened) + [message]
     assert (out.count("\n"), err) == (1, "")
     assert isinstance(json.loads(out), dict)
+
+
+def test_order_without_a_name_is_given_one_and_it_is_said(
+    runtime: Runtime, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Or nobody could look for it where no answer came; another order has another name."""
+    names = []
+    for _ in range(2):
+        assert runtime.account(f"{PLACE} --yes") == 0
+        names.append(runtime.asked[-1].identifier)  # type: ignore[attr-defined]
+        assert capsys.readouterr().err == f"its identifier is {names[-1]}\n"
+
+    assert all(re.fullmatch("marketd-[0-9a-f-]{36}", name) for name in names)
+    assert names[0] != names[1]
+
+
+@pytest.mark.real_time
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        (f"{PLACE} --identifier mine --yes", "look for the order with identifier 'mine'"),
+        (f"cancel {UUID} --yes", "look at the order before you cancel it again"),
+    ],
+)
+def test_no_answer_to_an_order_is_no_reason_to_send_it_again(
+    words: str, advice: str, runtime: Runtime, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Other commands may simply be typed once more."""
+    runtime.silent = True
+    assert runtime.account(words, "--timeout", "0.3") == 1
+
+    error = capsys.readouterr().err
+    assert f"it may have arrived all the same: {advice}" in error
+    assert "asking again" not in error
 
 
 def test_every_request_about_an_account_has_a_command() -> None:

@@ -19,8 +19,10 @@ import pytest
 from actors.errors import (
     ExchangeUnavailable,
     InvalidRequest,
+    OutcomeUnknown,
     Overloaded,
 )
+from actors.key_messages import PlaceOrder
 from actors.messages import GetCandles
 from runtime.client.base import AsyncClient
 from runtime.client.blocking import BlockingClient, connect
@@ -239,6 +241,21 @@ def test_what_is_no_answer_becomes_a_typed_error(
 
     thread.join(5)
     assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("answer", [b"", b'{"jsonrpc":"2.0","id":1,'])
+def test_order_without_an_answer_may_have_arrived(answer: bytes, path: Path) -> None:
+    """It is not sent once more, whether or not half an answer came."""
+    thread = scripted(path, answer)
+    order = PlaceOrder(account="a", market="KRW-BTC", side="bid", price="1", volume="1")
+
+    with connect(path) as market:
+        with pytest.raises(OutcomeUnknown, match=r"closed the connection.*may have arrived"):
+            market.ask(order)
+        thread.join(5)
+        with pytest.raises(RuntimeUnreachable, match="no marketd runtime answers"):
+            # Now it was not even sent.
+            market.ask(order)
 
 
 def test_more_connections_than_the_bound_get_the_reason(path: Path) -> None:

@@ -12,10 +12,12 @@ import trio.testing
 
 from actors.errors import (
     InvalidRequest,
+    OutcomeUnknown,
     Overloaded,
     RateLimited,
     UnknownMarket,
 )
+from actors.key_messages import PlaceOrder
 from actors.messages import GetCandles
 from runtime.client.trio_client import open_client
 from runtime.core.errors import CallTimeout
@@ -30,6 +32,8 @@ from runtime.testing_socket import (
 )
 from runtime.transport import RuntimeUnreachable
 from runtime.wire_errors import RemoteError, WireError
+
+ORDER = PlaceOrder(account="a", market="KRW-BTC", side="bid", price="1", volume="1")
 
 
 async def test_every_method_on_trio_returns_its_value() -> None:
@@ -163,6 +167,12 @@ async def hang_up(stream: trio.abc.Stream) -> None:
     await stream.aclose()
 
 
+async def say_nothing(stream: trio.abc.Stream) -> None:
+    """Read whatever comes."""
+    while await stream.receive_some():
+        pass
+
+
 async def serve(stream: trio.abc.Stream) -> None:
     """Answer every request with a ticker."""
     while data := await stream.receive_some():
@@ -218,6 +228,28 @@ async def test_stop_is_never_sent_twice() -> None:
     ):
         with pytest.raises(RuntimeUnreachable, match="closed the connection"):
             await market.stop()
+
+
+async def test_order_that_went_with_the_connection_is_never_sent_twice() -> None:
+    """Nor is the bot told that it could be."""
+    script = Script(hang_up)
+    async with (
+        trio.open_nursery() as script.nursery,
+        open_client("x.sock", dial=script.dial) as market,
+    ):
+        with pytest.raises(OutcomeUnknown, match=r"closed the connection.*may have arrived"):
+            await market.ask(ORDER)
+
+
+async def test_order_without_an_answer_in_time_may_have_arrived() -> None:
+    """Who asks again without looking has two of them."""
+    script = Script(say_nothing)
+    async with (
+        trio.open_nursery() as script.nursery,
+        open_client("x.sock", dial=script.dial) as market,
+    ):
+        with pytest.raises(OutcomeUnknown, match=r"no answer to PlaceOrder within 3 s; it may"):
+            await market.ask(ORDER, timeout_s=3)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from runtime.config import Settings
 from runtime.key_settings import KeysSettings
 from runtime.key_wiring import AUDIT_FILE, DATABASE_FILE, SEALED_FILE, host_of, key_parts
 from runtime.messages import METHODS
+from runtime.setting_rules import SettingsError
 
 
 @pytest.mark.parametrize(
@@ -21,7 +22,9 @@ from runtime.messages import METHODS
         ("https://API.Upbit.com:443/", "api.upbit.com"),
         ("https://api.upbit.com.", "api.upbit.com"),
         ("https://api.upbit.com:8443", "api.upbit.com:8443"),
-        ("http://api.upbit.com", "api.upbit.com"),
+        ("http://api.upbit.com", "http://api.upbit.com"),
+        ("http://vm:80/", "http://vm"),
+        ("http://vm:8080", "http://vm:8080"),
         ("https://user@evil.example/api.upbit.com", "evil.example"),
         ("http://127.0.0.1:8765", "localhost"),
         ("http://localhost:1", "localhost"),
@@ -52,6 +55,13 @@ def test_places_are_told(unlock: str, tmp_path: Path) -> None:
     assert list(parts.places) == wanted
     assert parts.unlocking.kind == unlock
     assert SEALED_FILE == "keys.sealed"
+
+
+def test_sealed_file_in_the_place_of_another_is_refused_at_start(tmp_path: Path) -> None:
+    """Not at the first write, when one of the two is gone."""
+    settings = Settings(keys=KeysSettings(sealed_file=str(tmp_path / "candles.db")))
+    with pytest.raises(SettingsError, match=r"keys\.sealed_file must be a file of its own"):
+        key_parts(settings, tmp_path, credentials=None, learn=lambda _: None)
 
 
 def test_every_method_of_keys_is_on_the_socket() -> None:

@@ -90,7 +90,8 @@ class UpbitAccounts(AccountAdapter):
 
 
 def _balances(_request: GetBalances, holder: str) -> ExchangeCall[tuple[Balance, ...]]:
-    what = "balances"
+    # Not "balances": what follows them and a colon is taken for an amount, and hidden.
+    what = "what the account holds"
     return _get("/v1/accounts", (), partial(wire.read_balances, what=what), what, holder)
 
 

@@ -203,3 +203,23 @@ async def test_the_old_passphrase_opens_nothing_that_is_left_on_disk(
     await commit_kept(folder, Vault.open(filled, kek).rewrap(made_kek("new one"), audit=MARK).kept)
 
     assert [name for name, data in files_in(folder).items() if wrapped in data] == []
+
+
+@pytest.mark.parametrize("name", HALVES)
+async def test_a_folder_in_a_files_place_is_put_aside_like_anything_else(
+    folder: Path, filled: KeptVault, name: str
+) -> None:
+    """Somebody unpacked a backup the wrong way; the notes cannot be read, and need not be."""
+    (folder / name).unlink()
+    (folder / name).mkdir(mode=0o700)
+
+    async with open_key_files(folder) as (store, _):
+        if name == "keys.db":
+            with pytest.raises(VaultDamaged, match="must be a plain file, was a folder"):
+                await store.notes()
+        with pytest.raises(VaultDamaged, match="must be a plain file, was a folder"):
+            await store.load()
+        good = await store.good_copy()
+        assert good is not None
+        assert str(folder / f"{name}.damaged-1") in await store.recover(good)
+        assert await store.load() == filled

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from actors.errors import VaultDamaged
+from actors.errors import AuditFailed, VaultDamaged
+from actors.key_trail import AuditTrail
 from actors.stores.key_testing import (
     files_in,
     load_kept,
@@ -115,3 +116,18 @@ async def test_what_is_found_opens(folder: Path, filled: KeptVault, kek: Kek) ->
     """All the way from the disk to the secret."""
     assert await load_kept(folder) == filled
     assert told(Vault.open(filled, kek)) == {"upbit:main": "secret one"}
+
+
+async def test_a_trail_deleted_under_way_is_found_and_begun_anew(folder: Path) -> None:
+    """A look is enough to find it; what is left of it is put aside, and lines are taken again."""
+    async with open_key_files(folder) as (_, log):
+        trail = AuditTrail(log, lambda: 0)
+        await trail.write("create")
+        (folder / "audit.jsonl").unlink()
+        with pytest.raises(AuditFailed, match="was moved or deleted; put it back"):
+            await trail.look()
+        assert "was moved or deleted" in trail.trouble
+        assert await trail.begin() == ()
+        assert (await trail.write("recover")).number == 1
+        assert trail.trouble == ""
+        await trail.look()
