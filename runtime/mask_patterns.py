@@ -71,6 +71,22 @@ def is_suspicious(text: str) -> bool:
     return any(hint in lower for hints, _, _ in _STEPS for hint in hints)
 
 
+def token_spans(text: str) -> list[tuple[int, int]]:
+    """Return where tokens and private keys stand, each whole.
+
+    What is known of may stand inside of one: once that is hidden, the rest looks like nothing.
+    """
+    lower = text.lower()
+    spans: list[tuple[int, int]] = []
+    if "-----begin" in lower:
+        spans += [match.span() for match in _PEM.finditer(text)]
+    if "eyj" in lower:
+        spans += [span for match in _RUN.finditer(text) if (span := _token_span(match))]
+    if "bearer" in lower:
+        spans += [match.span(3) for match in _SCHEME.finditer(text) if match[1].lower() == "bearer"]
+    return spans
+
+
 def mask_patterns(text: str) -> str:
     """Return the text without what looks like a secret or an amount."""
     lower = text.lower()
@@ -80,14 +96,21 @@ def mask_patterns(text: str) -> str:
     return text
 
 
-def _in_run(match: re.Match[str]) -> str:
-    """Cut a JSON web token out of a run of its characters, with whatever hangs on it."""
+def _token_span(match: re.Match[str]) -> tuple[int, int] | None:
+    """Return where in a run of its characters a JSON web token is, with whatever hangs on it."""
     run = match[0]
     start = run.find("eyJ")
     if start < 0 or "." not in run[start:].rstrip("."):
-        return run
-    end = len(run.rstrip("."))
-    return run[:start] + MASK + run[end:]
+        return None
+    return match.start() + start, match.start() + len(run.rstrip("."))
+
+
+def _in_run(match: re.Match[str]) -> str:
+    span = _token_span(match)
+    if span is None:
+        return match[0]
+    start, end = span[0] - match.start(), span[1] - match.start()
+    return match[0][:start] + MASK + match[0][end:]
 
 
 def _in_scheme(match: re.Match[str]) -> str:

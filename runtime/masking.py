@@ -22,7 +22,7 @@ from typing import Any, TextIO
 
 from runtime.mask_json import mask_json_text
 from runtime.mask_known import SECRETS_MAX, KnownSecrets
-from runtime.mask_patterns import MASK, is_suspicious, mask_patterns
+from runtime.mask_patterns import MASK, is_suspicious, mask_patterns, token_spans
 
 TEXT_CHARS_MAX = 256 * 1024
 JSON_BYTES_MAX = 4 * 1024 * 1024
@@ -114,9 +114,10 @@ class Masker:
         if not spans:
             return text
         parts, at = [], 0
-        for start, end in spans:
-            parts += [text[at:start], MASK]
-            at = end
+        for start, end in sorted([*spans, *token_spans(text)]):
+            if start >= at:
+                parts += [text[at:start], MASK]
+            at = max(at, end)
         return "".join([*parts, text[at:]])
 
 

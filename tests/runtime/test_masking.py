@@ -14,6 +14,7 @@ from io import StringIO
 from typing import Any
 from urllib.parse import quote, quote_plus
 
+import jwt
 import msgspec
 import pytest
 from hypothesis import assume, given, settings
@@ -64,6 +65,18 @@ def test_known_secret_never_leaves_whatever_is_around_it(
     assert spelt not in masker.mask(before + spelt + after)
     as_json = masker.mask_json(msgspec.json.encode({"x": [before + spelt + after]}))
     assert spelt not in msgspec.json.decode(as_json)["x"][0]
+
+
+@given(st.data())
+def test_token_goes_whole_where_a_piece_of_it_is_known(data: st.DataObject) -> None:
+    """Once the piece is hidden, what is left of the token does not look like one any more."""
+    token = jwt.encode({"access_key": CANARY, "nonce": "7"}, CANARY * 3, algorithm="HS512")
+    start = data.draw(st.integers(0, len(token) - 8))
+    end = data.draw(st.integers(start + 8, len(token)))
+    masker = Masker()
+    assert masker.learn(token[start:end])
+
+    assert masker.mask(f"got Bearer {token}, and {token}.") == f"got Bearer {MASK}, and {MASK}."
 
 
 @given(secret=st.binary(min_size=32, max_size=32))
