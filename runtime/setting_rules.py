@@ -161,7 +161,7 @@ def _broken_rule(rule: Rule | None, value: Any) -> str:
             wanted = f"0 for off, or {least} to {most}"
         case Url(schemes, optional) if not ((optional and not value) or _is_url(value, schemes)):
             starts = " or ".join(f"{scheme}://" for scheme in schemes)
-            wanted = f"a URL that begins with {starts}"
+            wanted = f"a URL that begins with {starts}, without user name, ? and #"
             wanted += ", or nothing" if optional else ""
         case FileName() if value in ("", ".", "..") or set(value) & set("/\\\0"):
             wanted = "a plain file name"
@@ -175,7 +175,9 @@ def _is_url(text: str, schemes: tuple[str, ...]) -> bool:
 
     try:
         url = urlsplit(text)
+        # Paths are put behind it, and a name before an @ is read as the host by people.
+        is_plain = text.isprintable() and not set(text) & set("@?#")
         # Reading the port is what checks it.
-        return url.scheme in schemes and bool(url.hostname) and url.port != 0 and text.isprintable()
+        return is_plain and url.scheme in schemes and bool(url.hostname) and url.port != 0
     except ValueError:
         return False
