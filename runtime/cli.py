@@ -38,6 +38,7 @@ from actors.messages import (
 from runtime.cli_actors import add_actors, every, watch
 from runtime.cli_below import add_below
 from runtime.cli_limits import add_limits, limits_text
+from runtime.cli_streams import drop_output, prepare_output, prepare_streams
 from runtime.cli_times import time
 from runtime.cli_watch import add_watch, watch_updates
 from runtime.client.blocking import BlockingClient
@@ -67,24 +68,26 @@ def run(argv: Sequence[str] | None = None) -> int:
     Args:
       argv: The arguments; the process's own if None.
     """
+    prepare_streams()
     arguments = sys.argv[1:] if argv is None else list(argv)
     parser = _parser(arguments)
     if not all(map(_is_text, arguments)):
         parser.error("the arguments must be text in UTF-8")
     try:
         code = _run(parser, _parsed(parser, arguments))
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read has seen enough. The interpreter would flush once more and complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read has seen enough.
+        drop_output()
         return ANSWERED
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
         # Standard output is a file on a full disk. Nothing else can be written there either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()
         print(f"marketd: the answer cannot be written: {error}", file=sys.stderr)
         return REFUSED
     except (SettingsError, RuntimeUnreachable, DomainError, ActorError) as error:
@@ -109,6 +112,7 @@ def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     if options.version:
         print(f"marketd {_version()}")
         return ANSWERED
+    prepare_output(for_answer=options.command not in (None, "sandbox"))
     if options.command is None:
         from runtime.daemon import run_daemon  # noqa: PLC0415 - trio and everything
 
@@ -158,12 +162,7 @@ def _ask(options: argparse.Namespace) -> int:
         from runtime.render_results import render  # noqa: PLC0415 - rich, for people only
 
         render(options.what or options.command, result, sys.stdout)
-    # A job's run is answered with its record, whatever came of it.
-    return REFUSED if options.command == "jobs" and _has_failed(result) else ANSWERED
-
-
-def _has_failed(result: object) -> bool:
-    return isinstance(result, dict) and result.get("success") is False
+    return ANSWERED
 
 
 def _until_interrupted(

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from actors.errors import InvalidRequest, KeyRefused, RequestRejected
+from actors.errors import InvalidRequest, KeysError, KeysSealed, VaultDamaged
 from actors.key_messages import (
     AddKey,
     ChangeKey,
@@ -25,6 +25,7 @@ from actors.key_messages import (
     TryKey,
     VerifyAudit,
 )
+from actors.key_reports import VaultStatus
 from actors.key_rules import split_name
 from actors.vault.values import UnlockKind
 from actors.vault_messages import (
@@ -36,9 +37,9 @@ from actors.vault_messages import (
     RotateVault,
     UnlockVault,
 )
+from runtime.cli_key_options import add_fd, add_name, add_rules
 from runtime.cli_parts import add_part
 from runtime.cli_secrets import as_text, new_passphrase, present_passphrase
-from runtime.cli_times import time
 from runtime.client.blocking import BlockingClient
 from runtime.core.message import Request
 from runtime.names import printable
@@ -75,7 +76,7 @@ def _add_vault(parts: Any, common: Any, changing: Any, losing: Any) -> None:
         ("unlock", "open the vault", _unlock),
     ):
         part = _part(parts, [common], name, help_text, run)
-        _add_fd(part, "--passphrase-fd", "where the passphrase comes from")
+        add_fd(part, "--passphrase-fd", "where the passphrase comes from")
     _part(parts, [common], "lock", "seal the vault", _plain(lambda _: LockVault()))
     rotate = "seal everything anew under a new data key"
     _part(
@@ -91,12 +92,12 @@ def _add_vault(parts: Any, common: Any, changing: Any, losing: Any) -> None:
     passphrase.add_argument(
         "--kind", choices=("passphrase", "key_file", "credential"), help="another kind from now on"
     )
-    _add_fd(passphrase, "--passphrase-fd", "where the present passphrase comes from")
-    _add_fd(passphrase, "--new-passphrase-fd", "where the new one comes from")
+    add_fd(passphrase, "--passphrase-fd", "where the present passphrase comes from")
+    add_fd(passphrase, "--new-passphrase-fd", "where the new one comes from")
     recover = _part(
         parts, [common, losing], "recover", "put the last good copy of the vault back", _recover
     )
-    _add_fd(recover, "--passphrase-fd", "where the passphrase comes from")
+    add_fd(recover, "--passphrase-fd", "where the passphrase comes from")
 
 
 def _add_key(parts: Any, common: Any, changing: Any, losing: Any) -> None:
@@ -107,32 +108,35 @@ def _add_key(parts: Any, common: Any, changing: Any, losing: Any) -> None:
         "keep a key; asks for it, or reads it from standard input: a line each, or JSON",
         _add,
     )
-    _add_name(add)
-    _add_rules(add)
+    add_name(add)
+    add_rules(
+        add,
+        allow="all but withdrawals if none, or what the key may do that it replaces",
+        per_minute="no bound if not given, or that of the key it replaces",
+    )
     add.add_argument("--replace", action="store_true", help="in place of a key of that name")
     add.add_argument("--test", action="store_true", help="keep it only if the exchange takes it")
     change = _part(parts, [common, changing], "change", "what a key may do, or its owner", _change)
-    _add_name(change)
-    _add_rules(change)
+    add_name(change)
+    add_rules(
+        change,
+        allow="these instead of those it has; they stay if none is named",
+        per_minute="0 for no bound",
+        expires="; none if that is not known any more",
+    )
     listing = _part(parts, [common], "list", "the keys there are, masked", _plain(_list))
     listing.add_argument("--exchange", metavar="NAME", default="", help="only of this one")
     listing.add_argument("--removed", action="store_true", help="removed ones, too")
     listing.add_argument("--owner", metavar="ID", default="", help="only with this uid or id")
-    test = _part(
-        parts,
-        [common],
-        "test",
-        "try a key against its exchange",
-        _plain(lambda options: TryKey(key=options.name)),
-    )
-    _add_name(test)
+    test = _part(parts, [common], "test", "try a key against its exchange", _test)
+    add_name(test)
     remove = _part(parts, [common, losing], "remove", "take a key out of use", _remove)
-    _add_name(remove)
+    add_name(remove)
     remove.add_argument("--purge", action="store_true", help="forget it for good")
     restore = _part(
         parts, [common, changing], "restore", "take a removed key back", _plain(_restore)
     )
-    _add_name(restore)
+    add_name(restore)
     imported = _part(
         parts, [common, losing], "import", "keep the keys that are in files of others", _import
     )
@@ -140,7 +144,9 @@ def _add_key(parts: Any, common: Any, changing: Any, losing: Any) -> None:
     imported.add_argument(
         "second", metavar="KEY_FILE", nargs="?", type=Path, help="with what opens them, if sealed"
     )
-    imported.add_argument("--exchange", metavar="NAME", default="upbit", help="upbit if not said")
+    imported.add_argument(
+        "--exchange", metavar="NAME", default="", help="of which, where the file does not say it"
+    )
     imported.add_argument("--label", metavar="NAME", default="", help="what to call the only key")
     imported.add_argument("--replace", action="store_true", help="in place of keys of that name")
     imported.add_argument("--test", action="store_true", help="keep only what the exchange takes")
@@ -151,29 +157,6 @@ def _add_audit(parts: Any, common: Any) -> None:
     audit.add_argument("--count", metavar="N", type=int, default=50, help="the newest so many; 50")
     audit.add_argument("--key", metavar="NAME", default="", help="only of this key")
     audit.add_argument("--verify", action="store_true", help="whether the trail is whole")
-
-
-def _add_name(part: argparse.ArgumentParser) -> None:
-    part.add_argument("name", metavar="NAME", help="exchange:label, such as upbit:main")
-
-
-def _add_fd(part: argparse.ArgumentParser, option: str, help_text: str) -> None:
-    part.add_argument(option, metavar="N", type=int, help=f"{help_text}: file descriptor N")
-
-
-def _add_rules(part: argparse.ArgumentParser) -> None:
-    part.add_argument(
-        "--allow",
-        metavar="RULE",
-        action="append",
-        help="what it may sign, such as 'GET /v1/*'; again for more; all but withdrawals if none",
-    )
-    part.add_argument("--per-minute", metavar="N", type=int, help="most signatures in a minute")
-    part.add_argument("--expires", metavar="TIME", type=time, help="when the exchange ends it")
-    part.add_argument(
-        "--uid", metavar="ID", help="who the owner is at the exchange; shares limits with that uid"
-    )
-    part.add_argument("--telegram-id", metavar="ID", help="who the owner is on Telegram")
 
 
 # ------------------------------------------------------------------ doing it
@@ -217,14 +200,24 @@ def _plain(
 
 
 def _changed(client: BlockingClient, options: argparse.Namespace, message: Request[Any]) -> int:
-    """Make a change, after its owner has said yes to what it would be."""
+    return _told(options, _asked(client, options, message))
+
+
+def _asked(
+    client: BlockingClient, options: argparse.Namespace, message: Request[Any]
+) -> dict[str, Any] | None:
+    """Make a change, after its owner has said yes to what it would be; None if he did not."""
     trial = msgspec.structs.replace(message, dry_run=True)
-    result = client.ask_raw(trial, options.timeout).result
+    result: dict[str, Any] = client.ask_raw(trial, options.timeout).result
     if not options.dry_run:
         if not confirm(options, result["what"]):
-            return left()
+            return None
         result = client.ask_raw(message, options.timeout).result
-    return show(options, "keys changed", result)
+    return result
+
+
+def _told(options: argparse.Namespace, result: dict[str, Any] | None) -> int:
+    return left() if result is None else show(options, "keys changed", result)
 
 
 def left() -> int:
@@ -234,21 +227,41 @@ def left() -> int:
 
 
 def _create(client: BlockingClient, options: argparse.Namespace) -> int:
-    passphrase = ""
-    if client.ask(GetVault(), options.timeout).unlock == "passphrase":
-        passphrase = new_passphrase(options.passphrase_fd)
+    status = client.ask(GetVault(), options.timeout)
+    if status.state in ("sealed", "open"):
+        # What a person would type in vain is found out first.
+        raise KeysError(f"there is a vault already: {status.reason}")
+    passphrase = new_passphrase(options.passphrase_fd) if status.unlock == "passphrase" else ""
     result = client.ask_raw(CreateVault(passphrase=passphrase), options.timeout).result
-    return show(options, "keys status", result)
+    show(options, "keys status", result)
+    return _advise(status)
+
+
+def _advise(status: VaultStatus) -> int:
+    """Say what a vault just made hangs on, if that is a file; return the exit code."""
+    if status.unlock == "key_file" and status.places:
+        # It stands last, behind what it opens.
+        sys.stderr.write(
+            f"only {printable(status.places[-1])} opens the vault: keep a copy of that file, apart "
+            "from those of the vault\n"
+        )
+    return ANSWERED
 
 
 def _unlock(client: BlockingClient, options: argparse.Namespace) -> int:
-    passphrase = present_passphrase(client, options)
-    result = client.ask_raw(UnlockVault(passphrase=passphrase), options.timeout).result
+    result = client.ask_raw(GetVault(), options.timeout).result
+    if result["state"] == "open":
+        # A wrong passphrase must never look as if it had been right.
+        sys.stderr.write("the vault was open already; no passphrase was looked at\n")
+    else:
+        message = UnlockVault(passphrase=present_passphrase(result["unlock"], options))
+        result = client.ask_raw(message, options.timeout).result
     return show(options, "keys status", result)
 
 
 def _recover(client: BlockingClient, options: argparse.Namespace) -> int:
-    passphrase = present_passphrase(client, options)
+    kind = client.ask(GetVault(), options.timeout).unlock
+    passphrase = present_passphrase(kind, options)
     message = RecoverVault(passphrase=passphrase, dry_run=options.dry_run)
     return _changed(client, options, message)
 
@@ -258,7 +271,7 @@ def _change_unlock(client: BlockingClient, options: argparse.Namespace) -> int:
     kind: UnlockKind = options.kind or status.unlock
     old = new = ""
     if not options.dry_run:
-        old = present_passphrase(client, options)
+        old = present_passphrase(status.unlock, options)
         if kind == "passphrase":
             new = new_passphrase(options.new_passphrase_fd)
     message = ChangeUnlock(
@@ -280,7 +293,7 @@ def _add(client: BlockingClient, options: argparse.Namespace) -> int:
     exchange, label = split_name(options.name)
     status = client.ask(GetVault(), options.timeout)
     if status.state != "open" and (status.state != "none" or status.unlock == "passphrase"):
-        raise InvalidRequest(status.reason)
+        raise (VaultDamaged if status.state == "damaged" else KeysSealed)(status.reason)
     # OKX's keys have a third secret, chosen when the key was made.
     names = ("access_key", "secret_key", *(("passphrase",) if exchange == "okx" else ()))
     fields: dict[str, Any] = {name: as_text(value) for name, value in read_fields(names).items()}
@@ -292,16 +305,32 @@ def _add(client: BlockingClient, options: argparse.Namespace) -> int:
         replace=options.replace,
         test=options.test,
     )
-    return _kept(client, options, message)
+    result = keep_key(client, options, message)
+    code = _told(options, result)
+    return _advise(status) if result and result["done"] and status.state == "none" else code
 
 
-def _kept(client: BlockingClient, options: argparse.Namespace, message: AddKey) -> int:
-    """Keep a key; ask before one is lost by it."""
-    if options.replace:
-        return _changed(client, options, message)
+def keep_key(
+    client: BlockingClient, options: argparse.Namespace, message: AddKey
+) -> dict[str, Any] | None:
+    """Keep a key; ask before one is lost by it. Return what was done, None if not agreed to."""
+    name = f"{message.exchange}:{message.label}"
+    # Without `replace` nothing is lost, should there be one the next moment.
+    message = msgspec.structs.replace(
+        message, replace=options.replace and _is_there(client, options, name)
+    )
+    if message.replace:
+        return _asked(client, options, message)
     message = msgspec.structs.replace(message, dry_run=options.dry_run)
-    result = client.ask_raw(message, options.timeout).result
-    return show(options, "keys changed", result)
+    result: dict[str, Any] = client.ask_raw(message, options.timeout).result
+    return result
+
+
+def _is_there(client: BlockingClient, options: argparse.Namespace, name: str) -> bool:
+    if client.ask(GetVault(), options.timeout).state == "none":
+        return False
+    keys = client.ask(ListKeys(removed=True), options.timeout)
+    return any(each.name == name for each in keys)
 
 
 def _rules(options: argparse.Namespace) -> dict[str, Any]:
@@ -333,38 +362,16 @@ def _restore(options: argparse.Namespace) -> RestoreKey:
     return RestoreKey(key=options.name, dry_run=options.dry_run)
 
 
-def _import(client: BlockingClient, options: argparse.Namespace) -> int:
-    from runtime.hygiene import harden_process  # noqa: PLC0415 - ctypes
-    from runtime.key_import import read_layout  # noqa: PLC0415 - readers of older layouts
+def _test(client: BlockingClient, options: argparse.Namespace) -> int:
+    result = client.ask_raw(TryKey(key=options.name), options.timeout).result
+    show(options, "keys test", result)
+    return ANSWERED if result["works"] else REFUSED
 
-    harden_process()
-    found = read_layout(options.file, second=options.second, exchange=options.exchange)
-    if options.label and len(found) > 1:
-        raise InvalidRequest(f"--label goes with one key, and {options.file} has {len(found)}")
-    refused = 0
-    for key in found:
-        name = f"{key.exchange}:{options.label or key.label}"
-        sys.stderr.write(f"{printable(f'{name}, from {key.where}')}\n")
-        passphrase = "" if key.passphrase is None else key.passphrase.buffer.decode()
-        message = AddKey(
-            exchange=key.exchange,
-            label=options.label or key.label,
-            access_key=key.access_key.buffer.decode(),
-            secret_key=key.secret_key.buffer.decode(),
-            passphrase=passphrase,
-            uid=key.uid or None,
-            replace=options.replace,
-            test=options.test,
-        )
-        try:
-            refused += _kept(client, options, message) != ANSWERED
-        except (InvalidRequest, KeyRefused, RequestRejected) as error:
-            # It is about this key; the others may be kept.
-            sys.stderr.write(f"marketd: {printable(str(error))}\n")
-            refused += 1
-    if refused and len(found) > 1:
-        sys.stderr.write(f"{refused} of {len(found)} keys were not kept\n")
-    return REFUSED if refused else ANSWERED
+
+def _import(client: BlockingClient, options: argparse.Namespace) -> int:
+    from runtime.cli_key_import import import_keys  # noqa: PLC0415 - readers of older layouts
+
+    return import_keys(client, options)
 
 
 def _audit(client: BlockingClient, options: argparse.Namespace) -> int:

@@ -8,15 +8,12 @@ import sys
 from typing import NoReturn
 
 from actors.errors import InvalidRequest
-from actors.vault_messages import GetVault
-from runtime.client.blocking import BlockingClient
+from actors.vault.values import UnlockKind
 
 
-def present_passphrase(client: BlockingClient, options: argparse.Namespace) -> str:
-    """Return what unlocks the vault now; empty if that is no passphrase."""
-    if client.ask(GetVault(), options.timeout).unlock != "passphrase":
-        return ""
-    return _read("passphrase: ", options.passphrase_fd)
+def present_passphrase(kind: UnlockKind, options: argparse.Namespace) -> str:
+    """Return what unlocks the vault now; empty if its kind is no passphrase."""
+    return _read("passphrase: ", options.passphrase_fd) if kind == "passphrase" else ""
 
 
 def new_passphrase(fd: int | None) -> str:

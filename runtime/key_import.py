@@ -7,6 +7,7 @@ ever part of a message. Sealed layouts (Fernet, AES-256-GCM) need the package `c
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import stat
@@ -18,6 +19,8 @@ from typing import Any, Literal, get_args
 from actors.errors import InvalidRequest
 from actors.vault.secret import Secret
 from runtime.key_import_ciphers import open_aes_gcm, open_fernet
+from runtime.key_import_env import env_accounts, env_pairs
+from runtime.key_import_names import exchange_of, is_elsewhere
 from runtime.key_import_sqlite import SQLITE_MAGIC, candidate_keys
 
 LayoutKind = Literal["fernet", "aes_gcm", "env", "lines", "ccxt"]
@@ -34,16 +37,10 @@ _LAYOUTS = (
 _ACCESS = ("accesskey", "apikey", "access", "key", "openapiaccesskey", "apiaccesskey")
 _SECRET = ("secretkey", "apisecret", "secret", "openapisecretkey", "apisecretkey")
 _PHRASE = ("passphrase", "apipassphrase", "password")
-_EXCHANGES = ("upbit", "okx")
-_ALIASES = {"okex": "okx"}
-# Files of other programs have keys of other exchanges, too; they are passed over.
-_ELSEWHERE = frozenset(
-    (
-        *("binance", "bitget", "bithumb", "bitmex", "bybit", "coinbase", "coinone", "gate"),
-        *("gateio", "htx", "huobi", "korbit", "kraken", "kucoin", "mexc"),
-    )
-)
-_ENV_LINE = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*\Z")
+# Whose a key is, if neither the file says it nor who imports it.
+_USUAL_EXCHANGE = "upbit"
+# Stands for every exchange that has no keys here.
+_ELSEWHERE = "elsewhere"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +54,7 @@ class FoundKey:
       secret_key: The secret half.
       passphrase: The third secret; None where there is none.
       uid: Who the owner is at the exchange; empty if not told.
+      telegram_id: Who the owner is on Telegram; empty if not told.
       where: Where it was found, for people.
     """
 
@@ -66,6 +64,7 @@ class FoundKey:
     secret_key: Secret
     passphrase: Secret | None
     uid: str
+    telegram_id: str
     where: str
 
 
@@ -74,7 +73,8 @@ def read_layout(
     *,
     kind: LayoutKind | None = None,
     second: Path | None = None,
-    exchange: str = "upbit",
+    exchange: str = "",
+    pass_over: Callable[[str], object] = lambda _: None,
 ) -> tuple[FoundKey, ...]:
     """Return the keys in a file.
 
@@ -82,7 +82,9 @@ def read_layout(
       path: The file with the keys. Of a sealed layout either file may be named first.
       kind: What it must be; anything known if None.
       second: For sealed layouts the SQLite file, or the file, with the key that opens them.
-      exchange: For which exchange keys are, where the file does not say.
+      exchange: For which exchange keys are, where the file does not say. If empty, too, the only
+        key of a file is one of upbit, and of several none is guessed.
+      pass_over: Told what is left where it is, by name and with the reason, where others are read.
 
     Raises:
       InvalidRequest: There is none, or the file is not what it should be; says where and what,
@@ -99,10 +101,12 @@ def read_layout(
     found_kind, content = _detect(path, text)
     if kind is not None and kind != found_kind:
         raise InvalidRequest(f"{path}: wanted the layout {kind}, was {found_kind}")
-    read = _READERS[found_kind]
-    keys = tuple(read(_Source(path, second, exchange), content))
+    source = _Source(path, second, exchange)
+    keys = tuple(_READERS[found_kind](source, content))
     if not keys:
-        raise InvalidRequest(f"{path}: no keys in it; {_LAYOUTS}")
+        raise InvalidRequest(f"{path}: no keys in it; {'; '.join(source.passed) or _LAYOUTS}")
+    for each in source.passed:
+        pass_over(each)
     return keys
 
 
@@ -110,7 +114,9 @@ def read_layout(
 class _Source:
     path: Path
     second: Path | None
+    # Empty if nobody has said it.
     exchange: str
+    passed: list[str] = dataclasses.field(default_factory=list)
 
 
 # ---------------------------------------------------------------- what is it
@@ -122,13 +128,14 @@ def _detect(path: Path, text: str) -> tuple[LayoutKind, Any]:
         if not isinstance(content, dict):
             raise InvalidRequest(f"{path}: JSON, but no object; {_LAYOUTS}")
         return _detect_json(content), content
-    lines = [line.strip() for line in text.splitlines()]
-    lines = [line for line in lines if line and not line.startswith("#")]
+    numbered = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
+    numbered = [(number, line) for number, line in numbered if line and not line.startswith("#")]
+    lines = [line for _, line in numbered]
     # No key has a space in it; a letter has. One in base64 may end with `=`.
     if len(lines) in (2, 3) and not any(re.search(r"[\s:{}]|=(?!=*\Z)", line) for line in lines):
         return "lines", lines
-    if lines and all(_ENV_LINE.match(line) for line in lines):
-        return "env", lines
+    if pairs := env_pairs(path, numbered):
+        return "env", pairs
     raise InvalidRequest(f"{path}: no layout that is known; {_LAYOUTS}")
 
 
@@ -183,33 +190,17 @@ def _read_aes_gcm(source: _Source, content: dict[str, Any]) -> Iterator[FoundKey
     yield from _found(source, _mapped(content, opened))
 
 
-def _read_env(source: _Source, lines: list[str]) -> Iterator[FoundKey]:
-    accounts: dict[tuple[str, str], dict[str, str]] = {}
-    for line in lines:
-        match = _ENV_LINE.match(line)
-        assert match, "the layout is one of such lines"
-        name, value = match[1].lower(), _unquoted(match[2])
-        exchange = next((each for each in (*_EXCHANGES, *_ALIASES) if each in name), "")
-        field = next((each for each in _ENV_FIELDS if f"_{each}_" in f"_{name}_"), "")
-        rest = name.replace(field, "", 1).replace(exchange, "", 1).replace("__", "_").strip("_")
-        # `UPBIT_ACCESS_KEY_2` and the like: what is neither exchange nor field is the label.
-        if field and (exchange or not rest):
-            exchange = _ALIASES.get(exchange, exchange) or source.exchange
-            accounts.setdefault((exchange, rest or "main"), {})[field] = value
+def _read_env(source: _Source, pairs: list[tuple[str, str]]) -> Iterator[FoundKey]:
+    usual = source.exchange or _USUAL_EXCHANGE
+    accounts = env_accounts(source.path, pairs, exchange=usual, pass_over=source.passed.append)
     for (exchange, label), account in accounts.items():
         yield from _key(source, exchange, label, account)
 
 
-_ENV_FIELDS = (
-    *("open_api_access_key", "open_api_secret_key", "api_access_key", "api_secret_key"),
-    *("access_key", "secret_key", "api_passphrase", "passphrase", "api_secret", "api_key"),
-    *("secret", "access", "password", "uid"),
-)
-
-
 def _read_lines(source: _Source, lines: list[str]) -> Iterator[FoundKey]:
     names = ("access_key", "secret_key", "passphrase")
-    yield from _key(source, source.exchange, "main", dict(zip(names, lines, strict=False)))
+    exchange = source.exchange or _USUAL_EXCHANGE
+    yield from _key(source, exchange, "main", dict(zip(names, lines, strict=False)))
 
 
 def _read_ccxt(source: _Source, content: dict[str, Any]) -> Iterator[FoundKey]:
@@ -229,18 +220,55 @@ _READERS: dict[LayoutKind, Callable[[_Source, Any], Iterator[FoundKey]]] = {
 
 
 def _found(source: _Source, content: dict[str, Any]) -> Iterator[FoundKey]:
-    for name, account in _accounts(content, ""):
-        words = name.split(".") if name else []
-        known = [word.lower() for word in words]
-        if _ELSEWHERE.intersection(known):
-            continue
-        exchange = next((_ALIASES.get(each, each) for each in known if _is_exchange(each)), "")
-        others = [word for word in words if not _is_exchange(word.lower())]
-        yield from _key(source, exchange or source.exchange, "-".join(others) or "main", account)
+    accounts = [(name, account, _place(name, account)) for name, account in _accounts(content, "")]
+    usual, hint = source.exchange, "; --exchange says it"
+    if len(accounts) == 1:
+        usual = usual or _USUAL_EXCHANGE
+    elif any(exchange for _, _, (exchange, _) in accounts):
+        # Who says nothing among others who do may be of any exchange.
+        usual = hint = ""
+    names: dict[tuple[str, str], str] = {}
+    for name, account, (said, label) in accounts:
+        exchange = said or usual
+        if exchange == _ELSEWHERE:
+            source.passed.append(f"{name or 'the key'}: is of an exchange that has no keys here")
+        elif not exchange:
+            source.passed.append(f"{name}: does not say of which exchange it is{hint}")
+        elif (same := names.setdefault((exchange, label), name)) != name:
+            raise InvalidRequest(
+                f"{source.path}: {same} and {name} would both be called {exchange}:{label}; "
+                "give one another name, or a file of its own"
+            )
+        else:
+            yield from _key(source, exchange, label, account)
 
 
-def _is_exchange(word: str) -> bool:
-    return word in _EXCHANGES or word in _ALIASES
+def _place(name: str, account: Mapping[str, Any]) -> tuple[str, str]:
+    """Return exchange and label of an account; no exchange if nothing says it."""
+    exchange = ""
+    labels: list[str] = []
+    for word in name.split(".") if name else ():
+        if is_elsewhere(word):
+            exchange = _ELSEWHERE
+        elif ours := exchange_of(word):
+            exchange = exchange or ours[0]
+            labels += ours[1:] if ours[1] else ()
+        else:
+            labels.append(word)
+    fields = _fields(account)
+    for field in ("exchange", "exchangeid"):
+        if isinstance(said := fields.get(field), str) and said:
+            exchange = _said(said) or _ELSEWHERE
+    # Some write `name` for it, and some write anything else there.
+    if not exchange and isinstance(called := fields.get("name"), str):
+        exchange = _said(called)
+    return exchange, "-".join(labels) or "main"
+
+
+def _said(word: str) -> str:
+    """Return which exchange a word means; empty if none that is known."""
+    ours = exchange_of(word)
+    return ours[0] if ours else _ELSEWHERE if is_elsewhere(word) else ""
 
 
 def _accounts(content: dict[str, Any], name: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -253,7 +281,10 @@ def _accounts(content: dict[str, Any], name: str) -> Iterator[tuple[str, dict[st
     if name.count(".") < 2:  # noqa: PLR2004
         for key, value in content.items():
             if isinstance(value, dict):
-                yield from _accounts(value, f"{name}.{key}" if name else key)
+                # What is said above is said of all that is below.
+                said = content.get("exchange")
+                above = {"exchange": said} if isinstance(said, str) else {}
+                yield from _accounts({**above, **value}, f"{name}.{key}" if name else key)
 
 
 def _fields(account: Mapping[str, Any]) -> dict[str, Any]:
@@ -272,16 +303,21 @@ def _key(
     if access is None or secret is None:
         missing = "access key" if access is None else "secret key"
         raise InvalidRequest(f"{where}: wanted both keys, but the {missing} is missing or empty")
-    uid = fields.get("uid")
     yield FoundKey(
         exchange=exchange,
         label=label,
         access_key=access,
         secret_key=secret,
         passphrase=_secret(fields, _PHRASE, "passphrase", where),
-        uid=str(uid) if isinstance(uid, str | int) else "",
+        uid=_owner(fields, "uid"),
+        telegram_id=_owner(fields, "telegramid"),
         where=where,
     )
+
+
+def _owner(fields: Mapping[str, Any], name: str) -> str:
+    value = fields.get(name)
+    return str(value) if isinstance(value, str | int) else ""
 
 
 def _secret(
@@ -307,13 +343,6 @@ def _mapped(content: dict[str, Any], change: Callable[[Any], Any]) -> dict[str, 
         return {name: below(each, depth - 1) for name, each in value.items()}
 
     return {name: below(value, 3) for name, value in content.items()}
-
-
-def _unquoted(value: str) -> str:
-    quote = value[:1]
-    if quote in {'"', "'"} and (end := value.find(quote, 1)) > 0:
-        return value[1:end]
-    return re.split(r"\s+#", value, maxsplit=1)[0]
 
 
 # ---------------------------------------------------------------- files

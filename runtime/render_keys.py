@@ -25,10 +25,18 @@ def _status(result: Result) -> Iterable[Any]:
         yield words(f"the next try to unlock in {duration(result['retry_after_s'])}")
 
 
+# Of whom a key is, and how often it may sign: most have nothing of it.
+_OWNED = {"uid": "uid", "telegram_id": "telegram", "requests_per_minute": "per minute"}
+
+
 def _keys(rows: list[Result]) -> Iterable[Any]:
     # As wide as a terminal usually is; what has no fixed length follows below.
+    owned = [name for name in _OWNED if any(row[name] for row in rows)]
     yield table(
-        ("key", "state", "access", "expires (UTC)", "last used (UTC)"),
+        (
+            *("key", "state", "access", "expires (UTC)", "last used (UTC)"),
+            *(_OWNED[name] for name in owned),
+        ),
         (
             (
                 row["name"],
@@ -36,13 +44,16 @@ def _keys(rows: list[Result]) -> Iterable[Any]:
                 f"{row['hint']}…",
                 _minute(row["expires_ms"]),
                 _minute(row["last_used_ms"]),
+                *(str(row[name] or "") for name in owned),
             )
             for row in rows
         ),
         left=5,
     )
     for row in rows:
-        yield words(f"{row['name']} at {row['host']} may sign {', '.join(row['allow'])}")
+        below = any(rule.endswith("/*") and not rule.startswith("GET ") for rule in row["allow"])
+        but = "; withdrawals only by their whole path" if below else ""
+        yield words(f"{row['name']} at {row['host']} may sign {', '.join(row['allow'])}{but}")
 
 
 def _list(result: Result) -> Iterable[Any]:

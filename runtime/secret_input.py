@@ -1,7 +1,7 @@
 """Secrets come in through a terminal that does not show them, a pipe, or a file descriptor.
 
 Never through arguments, which every process may read, nor through the environment, which children
-inherit. They are read into buffers that can be wiped, byte by byte, so that what stands after them
+inherit. They are read into buffers that can be wiped, byte by byte, so that what stands after one
 is left to the next reader.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import select
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,10 @@ SECRET_BYTES_MAX = 4_096
 _STDIN = 0
 _TERMINAL = "/dev/tty"
 _LINE_END = ord("\n")
+# The largest number that a descriptor can have.
+_FD_MAX = 2**31 - 1
+# Some programs begin with it whatever they write into a file or a pipe.
+_MARK = b"\xef\xbb\xbf"
 
 
 def read_secret(
@@ -75,17 +80,19 @@ def read_fields(
       tty: Path of the terminal, as in `read_secret`.
 
     Raises:
-      InvalidRequest: One is missing, empty or too long, or there is something else; never names
-        what was read.
+      InvalidRequest: One is missing, empty or too long, or there is something else, or more; never
+        names what was read.
     """
     if _is_terminal(stdin):
         return _ask_fields(names, optional, stdin, tty)
-    first = bytearray(1)
-    if not _read_into(stdin, memoryview(first), "standard input"):
+    first = _first(stdin)
+    if not first:
         raise InvalidRequest(f"standard input: {_wanted(names)}, was empty")
     if first == b"{":
         return _from_json(first, names, optional, stdin)
-    return _from_lines(first, names, optional, stdin)
+    fields = _from_lines(first, names, optional, stdin)
+    _refuse_more(names, stdin)
+    return fields
 
 
 def _ask_fields(
@@ -117,12 +124,44 @@ def _from_lines(
     return fields
 
 
+def _first(stdin: int) -> bytearray:
+    """Return how standard input begins: one byte that is not of its mark, or a broken mark."""
+    begun = bytearray()
+    byte = bytearray(1)
+    while _read_into(stdin, memoryview(byte), "standard input"):
+        begun += byte
+        if begun == _MARK:
+            begun.clear()
+        elif not _MARK.startswith(begun):
+            break
+    return begun
+
+
+def _refuse_more(names: Sequence[str], stdin: int) -> None:
+    """Refuse what stands after the last line: whoever wrote it means something else by the rest.
+
+    Without waiting: who has said everything may keep a pipe open.
+    """
+    byte = bytearray(1)
+    while _has_more(stdin) and _read_into(stdin, memoryview(byte), "standard input"):
+        if not byte.isspace():
+            byte[:] = b"\0"
+            raise InvalidRequest(f"standard input: {_wanted(names)}, were more lines")
+
+
+def _has_more(stdin: int) -> bool:
+    # Windows can ask so of sockets only.
+    with contextlib.suppress(OSError, ValueError):
+        return bool(select.select([stdin], [], [], 0)[0])
+    return False
+
+
 def _from_json(
     first: bytearray, names: Sequence[str], optional: Sequence[str], stdin: int
 ) -> dict[str, bytearray]:
     text = bytearray((len(names) + len(optional)) * 2 * SECRET_BYTES_MAX)
-    text[:1] = first
-    size = 1
+    size = len(first)
+    text[:size] = first
     # Up to its end, whatever that costs in system calls: JSON does not say where it ends.
     while size < len(text) and (more := _read_into(stdin, memoryview(text)[size:], "input")):
         size += more
@@ -186,7 +225,7 @@ def _read_line(
 
 
 def _read_into(fd: int, buffer: memoryview, where: str) -> int:
-    if fd < 0:
+    if not 0 <= fd <= _FD_MAX:
         raise InvalidRequest(f"{where}: is no file descriptor")
     try:
         return io.FileIO(fd, closefd=False).readinto(buffer) or 0

@@ -211,7 +211,7 @@ def test_secret_has_at_most_its_bound(size: int, end: bytes) -> None:
                 read_secret("?", fd=reader)
 
 
-@pytest.mark.parametrize("fd", [-1, 10_000])
+@pytest.mark.parametrize("fd", [-1, 10_000, 10**22])
 def test_file_descriptor_that_is_none_is_named(fd: int) -> None:
     """A shell that did not open it is the usual reason."""
     with pytest.raises(InvalidRequest, match=f"file descriptor {fd}"):
@@ -231,11 +231,35 @@ def test_fields_come_in_lines_or_json() -> None:
         assert found == wanted | {"passphrase": b"pass"}
 
 
+@pytest.mark.parametrize("rest", [b"\n", b"\r\n \n\n", b""])
+@pytest.mark.parametrize("mark", [b"\xef\xbb\xbf", b""])
+def test_fields_may_have_a_mark_before_and_empty_lines_after_them(mark: bytes, rest: bytes) -> None:
+    """As editors and PowerShell write them; a key with the mark in it never works."""
+    wanted = {"access_key": b"abc", "secret_key": b"def"}
+    for data in (b"abc\ndef", b'{"access_key": "abc", "secret_key": "def"}'):
+        with pipe_with(mark + data + rest) as reader:
+            assert read_fields(["access_key", "secret_key"], stdin=reader) == wanted
+
+
+def test_pipe_that_stays_open_is_not_waited_for() -> None:
+    """Whoever has said both may have something else to do before he closes it."""
+    reader, writer = os.pipe()
+    try:
+        os.write(writer, b"abc\ndef\n")
+        assert len(read_fields(["access_key", "secret_key"], stdin=reader)) == 2
+    finally:
+        os.close(writer)
+        os.close(reader)
+
+
 @pytest.mark.parametrize(
     "data",
     [
         b"",
         b"\n",
+        b"label\nabc\n" + CANARY,
+        b"abc\ndef\n\n" + CANARY,
+        b"\xef\xbb" + CANARY,
         CANARY,
         CANARY + b"\n\n",
         b'{"access_key": "' + CANARY + b'"}',
