@@ -303,9 +303,11 @@ def _bad_params(
     wrong = re.fullmatch(r"(.*) - at `\$\.(.*)`", reason)
     if wrong:
         what, name = wrong[1][0].lower() + wrong[1][1:], wrong[2]
-        return protocol_error(INVALID_PARAMS, f"{method}: {name}: {what}", parameter=name)
+        # Not "name: what": what follows the name of a secret and a colon is taken for the secret.
+        message = f"{method} has a wrong parameter, {name} ({what})"
+        return protocol_error(INVALID_PARAMS, message, parameter=name)
     required = re.fullmatch(r"Object missing required field `(.*)`", reason)
     if required:
         message = f"{method} needs the parameter {required[1]!r}"
         return protocol_error(INVALID_PARAMS, message, parameter=required[1])
-    return protocol_error(INVALID_PARAMS, f"{method}: {reason}")
+    return protocol_error(INVALID_PARAMS, f"{method} cannot be asked so: {reason}")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from actors.messages import GetCandles, GetStoreStatistics, GetTicker, GetTickers
 from runtime.discover import discover
+from runtime.masking import Masker
 from runtime.messages import METHODS, Check, GetStatus
 from runtime.protocol import (
     REFUSALS_MAX,
@@ -127,17 +128,17 @@ def test_request_without_an_id_wants_no_answer() -> None:
         (
             request(method="ticker", params={"market": 7}),
             -32602,
-            "ticker: market: expected `str`, got `int`",
+            "ticker has a wrong parameter, market (expected `str`, got `int`)",
         ),
         (
             request(method="tickers", params={"markets": ["A", None]}),
             -32602,
-            "tickers: markets[1]: expected `str`, got `null`",
+            "tickers has a wrong parameter, markets[1] (expected `str`, got `null`)",
         ),
         (
             request(method="orderbook", params={"market": "A", "depth": True}),
             -32602,
-            "orderbook: depth: expected `int`, got `bool`",
+            "orderbook has a wrong parameter, depth (expected `int`, got `bool`)",
         ),
     ],
 )
@@ -147,6 +148,21 @@ def test_what_is_wrong_is_said_by_code_and_in_words(line: bytes, code: int, mess
 
     assert refusal.error.code == code
     assert message in refusal.error.message
+
+
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [
+        ("keys.add", {"exchange": "upbit", "label": "a", "access_key": "a", "secret_key": 7}),
+        ("keys.passphrase", {"kind": "none"}),
+    ],
+)
+def test_what_is_wrong_can_be_read_behind_the_mask(method: str, params: dict[str, object]) -> None:
+    """Names of secrets are in it, and no secret."""
+    message = refused(request(method=method, params=params)).error.message
+
+    assert method in message
+    assert Masker().mask(message) == message
 
 
 def test_refusal_of_a_parameter_names_it_for_programs_too() -> None:
