@@ -11,6 +11,7 @@ Who talks to it: account clients, through the router of accounts. It never sees 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
@@ -29,6 +30,7 @@ from actors.key_reports import AccountStatistics, OpenedAccount
 from actors.key_trial import try_account
 from actors.messages import GetHealth
 from actors.outcomes import changes_something
+from actors.patience import patience_s
 from actors.reports import Health
 from runtime.core.actor import Actor
 from runtime.core.errors import ActorError, DomainError, UnhandledRequest
@@ -111,8 +113,11 @@ class AccountActor(Actor):
         self.context.nursery.start_soon(self._work, work, self.context.take_reply())
 
     async def _work(self, work: Callable[[float], Any], reply: Reply) -> None:
+        now_s = self.context.clock.now_s()
+        # In time to tell who asked why there is no answer, and that nothing was sent if so.
+        deadline_s = now_s + patience_s([reply.deadline_s], now_s, most_s=math.inf)
         try:
-            reply.send(await work(reply.deadline_s))
+            reply.send(await work(deadline_s))
         except (DomainError, ActorError) as error:
             # The limiter, or who signs, may be away or be restarted: that is theirs.
             reply.fail(error)

@@ -20,6 +20,7 @@ import trio
 
 from actors.messages import Subscribe, Unsubscribe
 from actors.outcomes import in_doubt
+from actors.preload_messages import AwaitNeed
 from actors.updates import Subscribed
 from runtime.config import ControlSettings
 from runtime.core.errors import CallTimeout
@@ -46,6 +47,8 @@ AtOnce = Callable[[Request[Any]], object | None]
 _log = logging.getLogger("marketd.control")
 
 _RECEIVE_BYTES = 65_536
+# Waits for needs, beyond which one more counts as work.
+_WAITS_MAX = 500
 # How often to look whether a bot that sends no more is there to read, in seconds.
 _WATCH_S = 1.0
 
@@ -107,7 +110,7 @@ class Connection:
         self._rng = rng
         self._parser = RequestParser(settings.request_bytes_max)
         self._workers_max = settings.requests_in_flight_max
-        self._workers = 0
+        self._workers = self._waits = 0
         self._reading = False
         self._ended = False
         self._served = False
@@ -143,9 +146,13 @@ class Connection:
                 self._ended = True
                 self._nursery.start_soon(self._watch)
                 break
-            if self._workers < self._workers_max:
+            # Who waits for a need is no work, and must not be in the way of what else his bot asks.
+            waits = isinstance(call.message, AwaitNeed) and self._waits < _WAITS_MAX
+            self._waits += waits
+            if self._workers - self._waits < self._workers_max:
                 self._start_worker()
             await self._handle(call)
+            self._waits -= waits
         # Not in a `finally`: a worker that was cancelled has not done its work.
         self._workers -= 1
         self._end_if_served()

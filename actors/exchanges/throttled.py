@@ -354,7 +354,7 @@ class ThrottledExchange:
                 raise MalformedPayload(f"{self._about(call)}: {error}") from error
         raise TryFailed(
             f"{self._about(call)}: no whole answer within {max(within_s, 0.0):.3g} s",
-            repeatable=call.idempotent,
+            repeatable=call.idempotent or not outcome.sent,
             blames=within_s >= FAIR_S,
         )
 

@@ -24,7 +24,7 @@ from actors.outcomes import in_doubt
 from runtime.client.answers import Answer, AnswerParser, connection_error, encode_call
 from runtime.client.blocking_base import SyncClient, Updates
 from runtime.client.blocking_updates import BlockingUpdates
-from runtime.client.requests import TIMEOUT_S, Keep, Kind, subscribe_request
+from runtime.client.requests import TIMEOUT_S, Keep, Kind, check_time, subscribe_request
 from runtime.config import load_settings
 from runtime.core.errors import CallTimeout
 from runtime.core.message import Request
@@ -113,6 +113,7 @@ class BlockingClient(SyncClient):
         self, message: Request[Any], timeout_s: float = TIMEOUT_S, *, packed: bool = False
     ) -> Answer:
         """Return the answer to any message as it came, for who wants the JSON; raises as `ask`."""
+        check_time(message, timeout_s)
         timeout_s = min(timeout_s, TIMEOUT_S_MAX)
         deadline_s = self._now_s() + timeout_s
         if not self._lock.acquire(timeout=max(0.0, timeout_s)):

@@ -11,7 +11,7 @@ from actors.errors import InvalidRequest
 from actors.messages import Subscribe
 from actors.updates import MarketUpdate
 from runtime.client.base import AsyncClient, Updates
-from runtime.client.requests import TIMEOUT_S, Keep, Kind, Time, subscribe_request
+from runtime.client.requests import TIMEOUT_S, Keep, Kind, Time, check_time, subscribe_request
 from runtime.core.message import Request
 from runtime.messages import Stop
 
@@ -43,6 +43,7 @@ class EmbeddedClient(AsyncClient):
         """Return the answer to any message; errors as in `AsyncClient.ask`."""
         if isinstance(message, Stop):
             raise InvalidRequest("an embedded runtime stops when its `async with` block ends")
+        check_time(message, timeout_s)
         answer: T = await self._answer(message, timeout_s)
         return answer
 

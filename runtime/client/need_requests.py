@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 What: TypeAlias = "Iterable[Indicator | str] | Series"
 """Indicators, as values of `runtime.indicators` or as text; or a series, with a history of it."""
 
-# How long one wait at the runtime lasts, in seconds; it works no longer on one request.
-WAIT_S = 60.0
+# How long one wait at the runtime lasts, in seconds: for so long it goes on where the bot has given
+# it up, as nothing tells the runtime so.
+WAIT_S = 10.0
 # How long it may take at the end to hear why a need is not ready, in seconds.
 WHY_S = 2.0
 

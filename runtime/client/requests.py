@@ -18,6 +18,7 @@ from actors.messages import (
     Subscribe,
 )
 from actors.timeframes import parse_time_ms
+from runtime.core.errors import CallTimeout
 from runtime.core.message import Request
 from runtime.messages import GetRaw
 
@@ -48,6 +49,18 @@ class SyncAsk(Protocol):
 
     def __call__(self, message: Request[T], timeout_s: float, /) -> T:
         """Return the answer; raises what `SyncClient.ask` raises."""
+
+
+def check_time(message: Request[Any], timeout_s: float) -> None:
+    """Refuse to ask where there is no time for it: then nothing is sent, which is no doubt.
+
+    Raises:
+      CallTimeout: There is none.
+    """
+    # Written so that a NaN is refused.
+    if not timeout_s > 0:
+        kind = type(message).__name__
+        raise CallTimeout(f"{kind} was not asked: timeout_s must be above 0, was {timeout_s:g}")
 
 
 def candles_request(

@@ -21,7 +21,7 @@ from actors.messages import GetCandles
 from actors.outcomes import in_doubt
 from runtime.client.answers import Answer, AnswerParser, connection_error, encode_call
 from runtime.client.base import AsyncClient, Updates
-from runtime.client.requests import TIMEOUT_S, Keep, Kind, subscribe_request
+from runtime.client.requests import TIMEOUT_S, Keep, Kind, check_time, subscribe_request
 from runtime.client.trio_updates import open_updates
 from runtime.config import load_settings
 from runtime.core.errors import CallTimeout
@@ -95,6 +95,7 @@ class TrioClient(AsyncClient):
           CallTimeout: It took too long.
           RuntimeUnreachable: No runtime could be reached, or it went away with the request.
         """
+        check_time(message, timeout_s)
         with trio.move_on_after(timeout_s):
             answer = await self._ask_twice(message, timeout_s)
             if answer.error is not None:

@@ -15,8 +15,6 @@ from actors.errors import (
     InvalidRequest,
     KeyRefused,
     KeysSealed,
-    MalformedPayload,
-    OutcomeUnknown,
 )
 from actors.key_messages import (
     KEY_METHODS,
@@ -26,7 +24,6 @@ from actors.key_messages import (
     GetBalances,
     ListKeys,
     OpenAccount,
-    PlaceOrder,
     TryKey,
 )
 from actors.messages import GetStreams
@@ -34,7 +31,6 @@ from actors.sandbox.accounts import SandboxAccount, SandboxKey
 from actors.sandbox.faults import Fault
 from actors.vault_messages import GetVault, LockVault
 from runtime.core.clock import TrioClock
-from runtime.core.errors import CallTimeout
 from runtime.testing import NEW_YEAR_MS
 from runtime.testing_keys import ACCESS_KEY, SECRET_KEY, made_key, open_key_world
 
@@ -185,32 +181,6 @@ async def test_exchanges_without_accounts_are_named(tmp_path: Path) -> None:
         ):
             with pytest.raises(InvalidRequest, match="are served here; at upbit are"):
                 await world.ask(request)
-
-
-@pytest.mark.parametrize("fault", [Fault.HANG, Fault.HALF_BODY, Fault.GARBAGE, Fault.STATUS_500])
-async def test_nobody_who_placed_an_order_is_told_to_simply_place_it_again(
-    fault: Fault, tmp_path: Path
-) -> None:
-    """Whatever became of the answer, and whoever gave up first; who only looks may ask again."""
-    rich = SandboxAccount("one", (SandboxKey(ACCESS_KEY, SECRET_KEY),), {"KRW": "9000"})
-    async with open_key_world(tmp_path, [rich]) as world:
-        await world.ask(made_key())
-        account = await world.open()
-        order = PlaceOrder(
-            account=account,
-            market="KRW-BTC",
-            side="bid",
-            price="5000",
-            volume="1",
-            identifier="mine",
-        )
-        world.exchange.faults.switch_on(fault)
-        with pytest.raises(OutcomeUnknown, match=r"may have arrived all the same.*'mine'") as got:
-            await world.ask(order, timeout_s=3)
-        assert str(got.value).count("may have arrived") == 1
-        assert world.asked("/v1/orders") == 1
-        with pytest.raises((ExchangeUnavailable, MalformedPayload, CallTimeout), match=r"."):
-            await world.ask(GetBalances(account=account), timeout_s=3)
 
 
 async def test_health_and_state_are_told_with_everybody_elses(tmp_path: Path) -> None:

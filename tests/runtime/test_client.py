@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import math
 import os
 import socket
 import threading
@@ -241,6 +242,13 @@ def test_what_is_no_answer_becomes_a_typed_error(
 
     thread.join(5)
     assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("timeout_s", [0.0, -1.0, math.nan])
+def test_what_there_is_no_time_for_is_not_sent(timeout_s: float, path: Path) -> None:
+    """Nobody listens there, and nobody is looked for."""
+    with connect(path) as market, pytest.raises(CallTimeout, match="GetTicker was not asked"):
+        market.ticker("KRW-BTC", timeout_s=timeout_s)
 
 
 @pytest.mark.parametrize("answer", [b"", b'{"jsonrpc":"2.0","id":1,'])

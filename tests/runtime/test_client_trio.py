@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -239,6 +240,19 @@ async def test_order_that_went_with_the_connection_is_never_sent_twice() -> None
     ):
         with pytest.raises(OutcomeUnknown, match=r"closed the connection.*may have arrived"):
             await market.ask(ORDER)
+
+
+@pytest.mark.parametrize("timeout_s", [0.0, -1.0, math.nan])
+async def test_what_there_is_no_time_for_is_not_sent(timeout_s: float) -> None:
+    """An order, too, is then in no doubt."""
+    script = Script(say_nothing)
+    async with (
+        trio.open_nursery() as script.nursery,
+        open_client("x.sock", dial=script.dial) as market,
+    ):
+        with pytest.raises(CallTimeout, match="PlaceOrder was not asked: timeout_s must be above"):
+            await market.ask(ORDER, timeout_s=timeout_s)
+    assert script.dialled == 0
 
 
 async def test_order_without_an_answer_in_time_may_have_arrived() -> None:

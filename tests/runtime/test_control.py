@@ -13,6 +13,7 @@ import pytest
 import trio
 
 from actors.messages import GetCandles, GetTicker
+from actors.preload_messages import AwaitNeed
 from runtime.config import ControlSettings
 from runtime.core.message import Request
 from runtime.testing_socket import (
@@ -70,6 +71,27 @@ async def test_no_more_requests_are_worked_on_at_once_than_the_bound() -> None:
 
     assert ids == set(range(20))
     assert peak == 3
+
+
+async def test_waits_for_needs_are_not_in_the_way_of_other_requests() -> None:
+    """A bot polls while it waits for its needs, however many these are; and they have a bound."""
+
+    async def answer(request: Request[Any]) -> object:
+        if isinstance(request, AwaitNeed):
+            await trio.sleep(float(request.timeframe))
+        return await sample_answer(request)
+
+    async with bot_at(answer, settings={"requests_in_flight_max": 3}) as bot:
+        for number in range(500):
+            await bot.ask("need.ready", number, market="KRW-BTC", timeframe="60", strategy="a")
+        await bot.ask("status", "now")
+        assert (await bot.hear())["id"] == "now"
+        for number in range(500, 503):
+            await bot.ask("need.ready", number, market="KRW-BTC", timeframe="10", strategy="a")
+        await bot.ask("status", "later")
+        assert {(await bot.hear())["id"] for _ in range(3)} == {500, 501, 502}
+        assert (await bot.hear())["id"] == "later"
+        assert {(await bot.hear())["id"] for _ in range(500)} == set(range(500))
 
 
 async def test_every_error_is_an_answer_and_the_connection_lives() -> None:

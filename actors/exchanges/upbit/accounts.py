@@ -140,8 +140,8 @@ def _place(request: PlaceOrder, holder: str) -> ExchangeCall[Order]:
         read=partial(wire.read_order, what=what),
         what=what,
         account=holder,
-        # Sent twice it may buy twice.
-        idempotent=False,
+        # Sent twice it may buy twice; one that is only checked buys nothing.
+        idempotent=request.test,
         method="POST",
         body=msgspec.json.encode(dict(params)),
     )
