@@ -23,9 +23,10 @@ def import_keys(client: BlockingClient, options: argparse.Namespace) -> int:
     that was kept, and `refused`, of each other its name and the reason.
     """
     harden_process()
-    found = _found(options)
     kept: list[dict[str, Any]] = []
     refused: list[dict[str, str]] = []
+    found = _found(options, refused)
+    count = len(found) + len(refused)
     try:
         for key in found:
             message = _message(options, key)
@@ -49,21 +50,28 @@ def import_keys(client: BlockingClient, options: argparse.Namespace) -> int:
         # What was kept before all ended is told as well.
         if options.json and (kept or refused):
             show(options, "keys changed", {"keys": kept, "refused": refused})
-    if refused and len(found) > 1:
-        _say(f"{len(refused)} of {len(found)} keys were not kept")
+    if refused and count > 1:
+        _say(f"{len(refused)} of {count} keys were not kept")
     return REFUSED if refused else ANSWERED
 
 
-def _found(options: argparse.Namespace) -> tuple[FoundKey, ...]:
+def _found(options: argparse.Namespace, refused: list[dict[str, str]]) -> tuple[FoundKey, ...]:
+    """Return the keys in the file that are whole; add the others to `refused`."""
     file: Path = options.file
+
+    def refuse(name: str, why: str) -> None:
+        _say(f"marketd: {why}")
+        refused.append({"key": name, "error": why})
+
     found = read_layout(
         file,
         second=options.second,
         exchange=options.exchange,
         pass_over=lambda what: _say(f"passed over: {what}"),
+        refuse=refuse,
     )
-    if options.label and len(found) > 1:
-        raise InvalidRequest(f"--label goes with one key, and {file} has {len(found)}")
+    if options.label and (count := len(found) + len(refused)) > 1:
+        raise InvalidRequest(f"--label goes with one key, and {file} has {count}")
     return found
 
 

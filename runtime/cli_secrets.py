@@ -13,7 +13,18 @@ from actors.vault.values import UnlockKind
 
 def present_passphrase(kind: UnlockKind, options: argparse.Namespace) -> str:
     """Return what unlocks the vault now; empty if its kind is no passphrase."""
-    return _read("passphrase: ", options.passphrase_fd) if kind == "passphrase" else ""
+    if kind != "passphrase":
+        return ""
+    return _read("passphrase: ", options.passphrase_fd, more=_new_one_follows(kind, options))
+
+
+def _new_one_follows(kind: UnlockKind, options: argparse.Namespace) -> bool:
+    """Return whether the new passphrase is the next line of where the present one comes from."""
+    if not hasattr(options, "new_passphrase_fd"):
+        return False
+    # Descriptor 0 is standard input, which is read where none is given.
+    same_place = (options.new_passphrase_fd or 0) == (options.passphrase_fd or 0)
+    return same_place and (options.kind or kind) == "passphrase"
 
 
 def new_passphrase(fd: int | None) -> str:
@@ -28,12 +39,15 @@ def _differ() -> NoReturn:
     raise InvalidRequest("the two are not the same; nothing was done")
 
 
-def _read(prompt: str, fd: int | None) -> str:
+def _read(prompt: str, fd: int | None, *, more: bool = False) -> str:
     from runtime.hygiene import harden_process  # noqa: PLC0415 - ctypes
-    from runtime.secret_input import read_secret  # noqa: PLC0415 - terminals
+    from runtime.secret_input import read_secret, refuse_more  # noqa: PLC0415 - terminals
 
     harden_process()
-    return as_text(read_secret(prompt, fd=fd))
+    text = as_text(read_secret(prompt, fd=fd))
+    if not more:
+        refuse_more(fd)
+    return text
 
 
 def as_text(secret: bytearray) -> str:

@@ -8,9 +8,7 @@ ever part of a message. Sealed layouts (Fernet, AES-256-GCM) need the package `c
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
-import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +18,11 @@ from actors.errors import InvalidRequest
 from actors.vault.secret import Secret
 from runtime.key_import_ciphers import open_aes_gcm, open_fernet
 from runtime.key_import_env import env_accounts, env_pairs
-from runtime.key_import_names import exchange_of, is_elsewhere
+from runtime.key_import_files import parse_json, read_file
+from runtime.key_import_names import ELSEWHERE, exchange_of, is_elsewhere
 from runtime.key_import_sqlite import SQLITE_MAGIC, candidate_keys
 
 LayoutKind = Literal["fernet", "aes_gcm", "env", "lines", "ccxt"]
-FILE_BYTES_MAX = 1024 * 1024
 KEY_CHARS_MAX = 1_024
 _LAYOUTS = (
     "wanted one of: fernet (JSON with access_key and secret_key, and the SQLite file or the file "
@@ -75,6 +73,7 @@ def read_layout(
     second: Path | None = None,
     exchange: str = "",
     pass_over: Callable[[str], object] = lambda _: None,
+    refuse: Callable[[str, str], object] = lambda _, __: None,
 ) -> tuple[FoundKey, ...]:
     """Return the keys in a file.
 
@@ -85,6 +84,7 @@ def read_layout(
       exchange: For which exchange keys are, where the file does not say. If empty, too, the only
         key of a file is one of upbit, and of several none is guessed.
       pass_over: Told what is left where it is, by name and with the reason, where others are read.
+      refuse: Told the name of a key that is not whole, and the reason, where others are read.
 
     Raises:
       InvalidRequest: There is none, or the file is not what it should be; says where and what,
@@ -92,9 +92,9 @@ def read_layout(
     """
     if kind is not None and kind not in get_args(LayoutKind):
         raise InvalidRequest(f"kind: wanted one of {', '.join(get_args(LayoutKind))}, was {kind!r}")
-    data = _read(path)
+    data = read_file(path)
     if second is not None and data.startswith(SQLITE_MAGIC):
-        path, second, data = second, path, _read(second)
+        path, second, data = second, path, read_file(second)
     if data.startswith(SQLITE_MAGIC):
         raise InvalidRequest(f"{path}: is a SQLite file; name the JSON file with the keys as well")
     text = _text(path, data)
@@ -103,10 +103,14 @@ def read_layout(
         raise InvalidRequest(f"{path}: wanted the layout {kind}, was {found_kind}")
     source = _Source(path, second, exchange)
     keys = tuple(_READERS[found_kind](source, content))
+    if not keys and source.refused:
+        raise InvalidRequest("; ".join([*(why for _, why in source.refused), *source.passed]))
     if not keys:
         raise InvalidRequest(f"{path}: no keys in it; {'; '.join(source.passed) or _LAYOUTS}")
     for each in source.passed:
         pass_over(each)
+    for name, why in source.refused:
+        refuse(name, why)
     return keys
 
 
@@ -117,6 +121,8 @@ class _Source:
     # Empty if nobody has said it.
     exchange: str
     passed: list[str] = dataclasses.field(default_factory=list)
+    # Names and reasons.
+    refused: list[tuple[str, str]] = dataclasses.field(default_factory=list)
 
 
 # ---------------------------------------------------------------- what is it
@@ -124,7 +130,7 @@ class _Source:
 
 def _detect(path: Path, text: str) -> tuple[LayoutKind, Any]:
     if text.lstrip()[:1] in {"{", "["}:
-        content = _parse(path, text)
+        content = parse_json(path, text)
         if not isinstance(content, dict):
             raise InvalidRequest(f"{path}: JSON, but no object; {_LAYOUTS}")
         return _detect_json(content), content
@@ -184,7 +190,7 @@ def _read_aes_gcm(source: _Source, content: dict[str, Any]) -> Iterator[FoundKey
         return open_aes_gcm(*part, keys, source.path) if part else value
 
     if _sealed_part(_fields(content)):
-        content = _parse(source.path, opened(content))
+        content = parse_json(source.path, opened(content))
     if not isinstance(content, dict):
         raise InvalidRequest(f"{source.path}: sealed JSON, but no object")
     yield from _found(source, _mapped(content, opened))
@@ -231,7 +237,7 @@ def _found(source: _Source, content: dict[str, Any]) -> Iterator[FoundKey]:
     for name, account, (said, label) in accounts:
         exchange = said or usual
         if exchange == _ELSEWHERE:
-            source.passed.append(f"{name or 'the key'}: is of an exchange that has no keys here")
+            source.passed.append(f"{name or 'the key'}: {ELSEWHERE}")
         elif not exchange:
             source.passed.append(f"{name}: does not say of which exchange it is{hint}")
         elif (same := names.setdefault((exchange, label), name)) != name:
@@ -256,6 +262,9 @@ def _place(name: str, account: Mapping[str, Any]) -> tuple[str, str]:
         else:
             labels.append(word)
     fields = _fields(account)
+    # In ccxt it is the exchange, and elsewhere a number or anything else.
+    if isinstance(called := fields.get("id"), str):
+        exchange = _said(called) or exchange
     for field in ("exchange", "exchangeid"):
         if isinstance(said := fields.get(field), str) and said:
             exchange = _said(said) or _ELSEWHERE
@@ -282,8 +291,10 @@ def _accounts(content: dict[str, Any], name: str) -> Iterator[tuple[str, dict[st
         for key, value in content.items():
             if isinstance(value, dict):
                 # What is said above is said of all that is below.
-                said = content.get("exchange")
-                above = {"exchange": said} if isinstance(said, str) else {}
+                said = {each: content.get(each) for each in ("exchange", "id")}
+                above: dict[str, Any] = {
+                    each: what for each, what in said.items() if isinstance(what, str)
+                }
                 yield from _accounts({**above, **value}, f"{name}.{key}" if name else key)
 
 
@@ -294,16 +305,27 @@ def _fields(account: Mapping[str, Any]) -> dict[str, Any]:
 def _key(
     source: _Source, exchange: str, label: str, account: Mapping[str, Any]
 ) -> Iterator[FoundKey]:
+    try:
+        found = _whole(source, exchange, label, _fields(account))
+    except InvalidRequest as error:
+        # It is about this key; the others may be taken.
+        source.refused.append((f"{exchange}:{label}", str(error)))
+    else:
+        yield from () if found is None else (found,)
+
+
+def _whole(
+    source: _Source, exchange: str, label: str, fields: Mapping[str, Any]
+) -> FoundKey | None:
     where = f"{source.path} ({exchange}:{label})"
-    fields = _fields(account)
     access = _secret(fields, _ACCESS, "access key", where)
     secret = _secret(fields, _SECRET, "secret key", where)
     if access is None and secret is None:
-        return
+        return None
     if access is None or secret is None:
         missing = "access key" if access is None else "secret key"
         raise InvalidRequest(f"{where}: wanted both keys, but the {missing} is missing or empty")
-    yield FoundKey(
+    return FoundKey(
         exchange=exchange,
         label=label,
         access_key=access,
@@ -356,27 +378,10 @@ def _opening_keys(source: _Source) -> list[tuple[str, bytes]]:
             f"{source.path}: is sealed; name the file with its key as well (SQLite, or the key "
             "itself)"
         )
-    data = _read(second)
+    data = read_file(second)
     if data.startswith(SQLITE_MAGIC):
         return candidate_keys(second)
     return [(str(second), data.strip() if len(data) != 32 else data)]  # noqa: PLR2004 - a raw key
-
-
-def _read(path: Path) -> bytes:
-    try:
-        # Before it is opened: a pipe would be waited for.
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise InvalidRequest(f"{path}: is no ordinary file")
-        with path.open("rb") as file:
-            # Of a database only what it is: SQLite reads it by itself.
-            if (magic := file.read(len(SQLITE_MAGIC))) == SQLITE_MAGIC:
-                return magic
-            data = magic + file.read(FILE_BYTES_MAX)
-    except (OSError, ValueError) as error:
-        raise InvalidRequest(f"{path}: cannot be read: {error}") from error
-    if len(data) > FILE_BYTES_MAX:
-        raise InvalidRequest(f"{path}: at most {FILE_BYTES_MAX} bytes, were more")
-    return data
 
 
 def _text(path: Path, data: bytes) -> str:
@@ -384,11 +389,3 @@ def _text(path: Path, data: bytes) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise InvalidRequest(f"{path}: is no text in UTF-8; {_LAYOUTS}") from None
-
-
-def _parse(path: Path, text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        # The error would carry the text.
-        raise InvalidRequest(f"{path}: begins like JSON and is none") from None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actors.errors import InvalidRequest
-from runtime.key_import_names import exchange_within
+from runtime.key_import_names import ELSEWHERE, exchange_within, is_elsewhere_within
 
 _LINE = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*\Z")
 # What a shell may be told in such a file besides, and which sets no value.
@@ -34,6 +34,8 @@ _FIELDS = {
 }
 # By themselves these are of a database, or of whoever runs the program.
 _ONLY_WITH_EXCHANGE = ("password", "telegram_id", "uid")
+# What begins so is half a key of somebody, and not only a word that is met anywhere.
+_LIKE_A_KEY = ("access_key_", "secret_key_", "api_key_", "api_secret_")
 
 # Exchange and label, and the fields of that key.
 Accounts = dict[tuple[str, str], dict[str, str]]
@@ -81,7 +83,7 @@ def env_accounts(
     """Return the keys among the variables of a `.env` file.
 
     Where some name an exchange, those that do not are of something else: `SECRET_KEY` is what web
-    frameworks sign with.
+    frameworks sign with. Without an exchange only a number is a label: `ACCESS_KEY_2`.
 
     Args:
       path: The file, for the error.
@@ -92,7 +94,7 @@ def env_accounts(
     Raises:
       InvalidRequest: Two variables have different values for the same; names both, no value.
     """
-    found = [each for each in (_variable(*pair) for pair in pairs) if each is not None]
+    found = [each for pair in pairs if (each := _variable(*pair, pass_over)) is not None]
     are_named = any(each.exchange for each in found)
     taken: dict[tuple[str, str], dict[str, _Variable]] = {}
     for each in found:
@@ -114,13 +116,25 @@ def env_accounts(
     }
 
 
-def _variable(name: str, value: str) -> _Variable | None:
+def _variable(name: str, value: str, pass_over: Callable[[str], object]) -> _Variable | None:
     lower = name.lower()
     exchange, word = exchange_within(lower)
     part = next((each for each in _FIELDS if f"_{each}_" in f"_{lower}_"), "")
+    if not part:
+        return None
+    if is_elsewhere_within(lower):
+        # Nothing is lost by a name without a value, as in an example that was copied.
+        if value:
+            pass_over(f"{name}: {ELSEWHERE}")
+        return None
     # `UPBIT_ACCESS_KEY_2` and the like: what is neither exchange nor field is the label.
-    rest = lower.replace(part, "", 1).replace(word, "", 1).replace("__", "_").strip("_")
-    if not part or (not exchange and (rest or part in _ONLY_WITH_EXCHANGE)):
+    rest = f"_{lower}_".replace(f"_{part}_", "_", 1).replace(f"_{word}_", "_", 1)
+    rest = re.sub("__+", "_", rest).strip("_")
+    if not exchange and part in _ONLY_WITH_EXCHANGE:
+        return None
+    if not exchange and rest and not rest.isdecimal():
+        if value and lower.startswith(_LIKE_A_KEY):
+            pass_over(f"{name}: names no exchange")
         return None
     return _Variable(name, value, exchange, rest or "main", _FIELDS[part])
 

@@ -21,6 +21,9 @@ _ELSEWHERE = (
     *("zaif", "zebpay"),
 )
 
+# What is said of such a key.
+ELSEWHERE = "is of an exchange that has no keys here"
+
 
 def _beginning(names: tuple[str, ...]) -> re.Pattern[str]:
     # Whole words only: `okxus` is another exchange than `okx`, and `gateway` is none.
@@ -52,10 +55,22 @@ def is_elsewhere(word: str) -> bool:
 
 
 def exchange_within(name: str) -> tuple[str, str]:
-    """Return the exchange somewhere in the lower-case name of a variable, and the word for it.
+    """Return the exchange that is a word of the lower-case name of a variable, and that word.
+
+    Words are what stands between `_`: `upbitsg` is another exchange than `upbit`.
 
     Returns:
       Twice nothing if there is none.
     """
-    word = next((each for each in _EXCHANGES if each in name), "")
+    word = next((each for each in name.split("_") if each in _EXCHANGES), "")
     return _ALIASES.get(word, word), word
+
+
+def is_elsewhere_within(name: str) -> bool:
+    """Return whether a word of the lower-case name of a variable is an exchange without keys here.
+
+    Also one that only begins like an exchange that has keys: whose it is, nobody can tell.
+    """
+    words = name.split("_")
+    begun = (each for each in words if each not in _EXCHANGES and each.startswith(_EXCHANGES))
+    return any(each in _ELSEWHERE for each in words) or any(begun)

@@ -38,7 +38,7 @@ def read_secret(
     stdin: int = _STDIN,
     tty: str | None = _TERMINAL,
 ) -> bytearray:
-    """Return one secret, without the end of its line.
+    """Return one secret, without the end of its line and without a mark (BOM) before it.
 
     It is read from `fd` if that is given; else from the terminal, where the prompt is shown and
     what is typed is not; else, if standard input is no terminal, it is the next line of that.
@@ -53,11 +53,26 @@ def read_secret(
       InvalidRequest: There was nothing, too much (4096 bytes), or nowhere to read from.
       KeyboardInterrupt: Ctrl-C; the terminal is as it was before.
     """
-    if fd is not None:
-        return _read_line(fd, f"file descriptor {fd}")
-    if _is_terminal(stdin):
+    if fd is None and _is_terminal(stdin):
         return _ask(prompt, stdin, tty)
-    return _read_line(stdin, "standard input")
+    source, where = (stdin, "standard input") if fd is None else (fd, f"file descriptor {fd}")
+    return _read_line(source, where, _first(source, where))
+
+
+def refuse_more(fd: int | None = None, *, stdin: int = _STDIN) -> None:
+    """Refuse what stands behind a secret that was read, unless it is only empty lines.
+
+    Args:
+      fd: As for `read_secret`.
+      stdin: As for `read_secret`.
+
+    Raises:
+      InvalidRequest: There are more lines; does not quote them.
+    """
+    source, where = (stdin, "standard input") if fd is None else (fd, f"file descriptor {fd}")
+    # What was typed ahead at a terminal is for others.
+    if not _is_terminal(source):
+        _refuse_more(source, f"{where}: wanted a secret in one line")
 
 
 def read_fields(
@@ -85,13 +100,13 @@ def read_fields(
     """
     if _is_terminal(stdin):
         return _ask_fields(names, optional, stdin, tty)
-    first = _first(stdin)
+    first = _first(stdin, "standard input")
     if not first:
         raise InvalidRequest(f"standard input: {_wanted(names)}, was empty")
     if first == b"{":
         return _from_json(first, names, optional, stdin)
     fields = _from_lines(first, names, optional, stdin)
-    _refuse_more(names, stdin)
+    _refuse_more(stdin, f"standard input: {_wanted(names)}")
     return fields
 
 
@@ -124,11 +139,11 @@ def _from_lines(
     return fields
 
 
-def _first(stdin: int) -> bytearray:
-    """Return how standard input begins: one byte that is not of its mark, or a broken mark."""
+def _first(fd: int, where: str) -> bytearray:
+    """Return how a pipe or a file begins: one byte that is not of its mark, or a broken mark."""
     begun = bytearray()
     byte = bytearray(1)
-    while _read_into(stdin, memoryview(byte), "standard input"):
+    while _read_into(fd, memoryview(byte), where):
         begun += byte
         if begun == _MARK:
             begun.clear()
@@ -137,22 +152,22 @@ def _first(stdin: int) -> bytearray:
     return begun
 
 
-def _refuse_more(names: Sequence[str], stdin: int) -> None:
+def _refuse_more(fd: int, wanted: str) -> None:
     """Refuse what stands after the last line: whoever wrote it means something else by the rest.
 
     Without waiting: who has said everything may keep a pipe open.
     """
     byte = bytearray(1)
-    while _has_more(stdin) and _read_into(stdin, memoryview(byte), "standard input"):
+    while _has_more(fd) and _read_into(fd, memoryview(byte), wanted):
         if not byte.isspace():
             byte[:] = b"\0"
-            raise InvalidRequest(f"standard input: {_wanted(names)}, were more lines")
+            raise InvalidRequest(f"{wanted}, were more lines")
 
 
-def _has_more(stdin: int) -> bool:
+def _has_more(fd: int) -> bool:
     # Windows can ask so of sockets only.
     with contextlib.suppress(OSError, ValueError):
-        return bool(select.select([stdin], [], [], 0)[0])
+        return bool(select.select([fd], [], [], 0)[0])
     return False
 
 

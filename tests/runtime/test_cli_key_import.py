@@ -125,6 +125,32 @@ def test_import_as_json_is_one_object(options: list[str], runtime: Runtime) -> N
     assert json.loads(alone.stdout) == {"keys": result["keys"][:1], "refused": []}
 
 
+def test_import_refuses_a_key_that_is_not_whole_and_keeps_the_others(runtime: Runtime) -> None:
+    """As any other that is not kept; one file is often edited by many hands."""
+    content = {"okx": {"apiKey": ACCESS, "secret": ""}, "upbit": ENTRY}
+    done = runtime.imports(content)
+    as_json = runtime.imports(content, "--json")
+    label = runtime.imports(content, "--label", "bot")
+
+    assert (done.returncode, as_json.returncode, label.returncode) == (1, 1, 2)
+    error, _, end = done.stderr.splitlines()
+    assert error.endswith("(okx:main): wanted both keys, but the secret key is missing or empty")
+    assert end == "1 of 2 keys were not kept"
+    result = json.loads(as_json.stdout)
+    assert result["refused"] == [{"key": "okx:main", "error": error.removeprefix("marketd: ")}]
+    assert [each["what"] for each in result["keys"]] == ["add upbit:main"]
+    assert "--label goes with one key, and " in label.stderr
+    assert runtime.asked == [AddKey(**KEY)] * 2
+
+
+def test_import_of_only_keys_that_are_not_whole_is_an_error(runtime: Runtime) -> None:
+    """There is nothing in such a file."""
+    done = runtime.imports({"upbit": {"apiKey": ACCESS}}, "--json")
+
+    assert (done.returncode, done.stdout, runtime.asked) == (2, "", [])
+    assert "the secret key is missing" in done.stderr
+
+
 def test_import_that_ends_early_tells_what_was_kept(runtime: Runtime) -> None:
     """Those keys are there, whatever came afterwards."""
     runtime.last = "a"

@@ -20,7 +20,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.errors import InvalidRequest
-from runtime.key_import import FILE_BYTES_MAX, FoundKey, LayoutKind, read_layout
+from runtime.key_import import FoundKey, LayoutKind, read_layout
+from runtime.key_import_files import FILE_BYTES_MAX
 
 ACCESS, SECRET, PHRASE = "AccessCanary0123456789", "SecretCanary0123456789", "PhraseCanary-1"
 ROOT = Path(__file__).resolve().parents[2]

@@ -103,6 +103,53 @@ def test_line_that_is_something_else_is_named(tmp_path: Path) -> None:
     assert SECRET not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        ("UPBITSG_ACCESS_KEY", "UPBITSG_SECRET_KEY"),
+        ("UPBIT2_ACCESS_KEY", "UPBIT2_SECRET_KEY"),
+        ("OKXUS_API_KEY", "OKXUS_API_SECRET", "OKXUS_PASSPHRASE"),
+        ("MYOKX_API_KEY", "MYOKX_API_SECRET"),
+        ("BINANCE_API_KEY", "BINANCE_SECRET"),
+        ("MY_BINANCE_API_KEY_2", "MY_BINANCE_SECRET_KEY_2"),
+    ],
+)
+def test_variables_of_another_exchange_are_told(other: tuple[str, ...], tmp_path: Path) -> None:
+    """A name that is only a part of another word is another exchange's."""
+    text = "".join(f"{name}={FLASK}\n" for name in other)
+    told = [f"{name}: is of an exchange that has no keys here" for name in other]
+    keys, passed = read(tmp_path, text + UPBIT)
+
+    assert (names(keys), passed) == (["upbit:main"], told)
+    assert names(read(tmp_path, text + f"ACCESS_KEY={ACCESS}\nSECRET_KEY={SECRET}\n")[0]) == [
+        "upbit:main"
+    ]
+    with pytest.raises(InvalidRequest, match=f"no keys in it; {'; '.join(told)}"):
+        read(tmp_path, text)
+
+
+@pytest.mark.parametrize("name", ["UPBIT_ACCESS_KEY", "ACCESS_KEY_UPBIT", "MY_UPBIT_ACCESS_KEY"])
+def test_exchange_of_a_variable_is_a_whole_word(name: str, tmp_path: Path) -> None:
+    """Wherever it stands; a name without a value says nothing of another one."""
+    secret = name.replace("ACCESS", "SECRET")
+    (key,), passed = read(tmp_path, f"{name}={ACCESS}\n{secret}={SECRET}\nBINANCE_API_KEY=\n")
+
+    assert (key.exchange, key.label) == ("upbit", "my" if "MY" in name else "main")
+    assert passed == []
+
+
+def test_numbered_variables_without_an_exchange_are_keys_of_their_own(tmp_path: Path) -> None:
+    """Any other word there is told: it may be the name of somebody else's program."""
+    pair = f"ACCESS_KEY={ACCESS}\nSECRET_KEY={SECRET}\n"
+    second = f"ACCESS_KEY_2={FLASK}\nSECRET_KEY_2={FLASK}\n"
+    keys, passed = read(tmp_path, f"{pair}{second}ACCESS_KEY_BOT={FLASK}\nOPENAI_API_KEY=no")
+
+    assert names(keys) == ["upbit:main", "upbit:2"]
+    assert [key.access_key.buffer.decode() for key in keys] == [ACCESS, FLASK]
+    assert passed == ["ACCESS_KEY_BOT: names no exchange"]
+    assert names(read(tmp_path, second + UPBIT)[0]) == ["upbit:main"]
+
+
 # ------------------------------------------------------------------ accounts
 
 
@@ -135,6 +182,16 @@ def test_line_that_is_something_else_is_named(tmp_path: Path) -> None:
         ),
         ({"exchange": {**KEY, "name": "okx"}, "telegram": {"chat": 1}}, ["okx:exchange"], []),
         ({"bot": {**KEY, "name": "my bot"}}, ["upbit:bot"], []),
+        ({**KEY, "id": "okx"}, ["okx:main"], []),
+        ({**KEY, "id": 17}, ["upbit:main"], []),
+        ({**KEY, "id": "bot-17"}, ["upbit:main"], []),
+        ({"id": "okx", "credentials": KEY}, ["okx:credentials"], []),
+        (
+            {"a": {**KEY, "id": "binance"}, "b": {**KEY, "id": "upbit"}},
+            ["upbit:b"],
+            ["a: is of an exchange"],
+        ),
+        ({"bot": {**KEY, "id": "binance", "exchange": "okx"}}, ["okx:bot"], []),
         ({"upbit": {**KEY, "name": "binance watcher"}}, ["upbit:main"], []),
     ],
 )
@@ -152,6 +209,8 @@ def test_exchange_is_what_the_file_says(
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
+        ({**KEY, "id": "binance"}, "the key: is of an exchange that has no keys here"),
+        ({"id": "binance", "credentials": KEY}, "credentials: is of an exchange"),
         ({**KEY, "exchange": "binance"}, "the key: is of an exchange that has no keys here"),
         ({"exchange": {**KEY, "name": "binance"}}, "exchange: is of an exchange"),
         ({"bitstamp": KEY}, "bitstamp: is of an exchange"),
@@ -175,3 +234,42 @@ def test_two_entries_of_one_name_are_refused(tmp_path: Path) -> None:
     """With `--replace` the second would be kept in the place of the first."""
     with pytest.raises(InvalidRequest, match="okx and okx_main would both be called okx:main"):
         read(tmp_path, {"okx": KEY, "okx_main": KEY})
+
+
+# ------------------------------------------------------------------ keys that are not whole
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "why"),
+    [
+        ({"upbit": KEY, "okx": {**KEY, "secret": ""}}, "okx:main", "the secret key is missing"),
+        ({"upbit": KEY, "okx": {**KEY, "apiKey": 7}}, "okx:main", "must be text, was int"),
+        ({"okx": {**KEY, "secret": "s" * 2000}, "upbit": KEY}, "okx:main", "more than 1024"),
+        (f"{UPBIT}UPBIT_ACCESS_KEY_B={ACCESS}", "upbit:b", "the secret key is missing"),
+    ],
+)
+def test_key_that_is_not_whole_is_refused_and_the_others_are_read(
+    content: Any, name: str, why: str, tmp_path: Path
+) -> None:
+    """By its name and with the reason; alone in its file it is an error."""
+    path = tmp_path / "keys"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    refused: list[tuple[str, str]] = []
+    keys = read_layout(path, refuse=lambda *what: refused.append(what))
+
+    assert names(list(keys)) == ["upbit:main"]
+    ((found, said),) = refused
+    assert found == name
+    assert said.startswith(f"{path} ({name}): ")
+    assert why in said
+    assert "Canary" not in said
+
+
+def test_file_with_only_keys_that_are_not_whole_is_refused(tmp_path: Path) -> None:
+    """With the reason of each, and with what else is in it."""
+    half = {"apiKey": ACCESS}
+    wanted = r"\(upbit:main\): .* is missing or empty; .*\(okx:main\): .*; binance: is of"
+    with pytest.raises(InvalidRequest, match=wanted) as raised:
+        read(tmp_path, {"upbit": half, "okx": half, "binance": KEY})
+
+    assert "Canary" not in str(raised.value)

@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.errors import InvalidRequest
-from runtime.secret_input import SECRET_BYTES_MAX, read_fields, read_secret
+from runtime.secret_input import SECRET_BYTES_MAX, read_fields, read_secret, refuse_more
 from runtime.testing_processes import clean_environ
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -191,6 +191,75 @@ def test_line_is_read_without_its_end(data: bytes, secret: bytes) -> None:
         assert read_secret("?", fd=reader) == secret
         if data.endswith(b"\n"):
             assert read_secret("?", stdin=reader) == b"next"
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b""])
+@pytest.mark.parametrize("is_fd", [True, False])
+def test_mark_before_a_secret_is_no_part_of_it(is_fd: bool, end: bytes) -> None:  # noqa: FBT001
+    """PowerShell writes one into a pipe, and nobody would ever type it at a prompt."""
+    with pipe_with(b"\xef\xbb\xbf" + CANARY + end) as reader:
+        secret = read_secret("?", fd=reader) if is_fd else read_secret("?", stdin=reader)
+
+    assert secret == CANARY
+
+
+def test_more_lines_behind_a_secret_are_refused() -> None:
+    """Whoever wrote them means something else by the first; empty ones mean nothing."""
+    with pipe_with(b"abc\n\n" + CANARY) as reader:
+        assert read_secret("?", fd=reader) == b"abc"
+        with pytest.raises(InvalidRequest, match="wanted a secret in one line, were") as raised:
+            refuse_more(reader)
+    with pipe_with(b"abc\n \r\n\n") as reader:
+        assert read_secret("?", stdin=reader) == b"abc"
+        refuse_more(stdin=reader)
+
+    assert CANARY.decode() not in str(raised.value)
+
+
+PASSPHRASES = """
+import argparse, sys
+from actors.errors import InvalidRequest
+from runtime.cli_secrets import new_passphrase, present_passphrase
+options = argparse.Namespace(**eval(sys.argv[1]))
+try:
+    read = [present_passphrase("passphrase", options)]
+    if getattr(options, "new_passphrase_fd", 1) is None and options.kind != "key_file":
+        read.append(new_passphrase(options.new_passphrase_fd))
+    print(read)
+except InvalidRequest as error:
+    print(error)
+"""
+CHANGE = {"passphrase_fd": None, "new_passphrase_fd": None, "kind": None}
+MORE = "standard input: wanted a secret in one line, were more lines"
+
+
+@pytest.mark.real_time
+@pytest.mark.parametrize(
+    ("options", "lines", "said"),
+    [
+        ({"passphrase_fd": None}, "\ufeffone\n\n", "['one']"),
+        ({"passphrase_fd": None}, "one\ntwo\n", MORE),
+        (CHANGE, "\ufeffone\ntwo\n", "['one', 'two']"),
+        ({**CHANGE, "passphrase_fd": 0}, "one\ntwo\n", "['one', 'two']"),
+        (CHANGE, "one\ntwo\nthree\n", MORE),
+        ({**CHANGE, "kind": "key_file"}, "one\ntwo\n", MORE),
+        ({**CHANGE, "new_passphrase_fd": 9}, "one\ntwo\n", MORE),
+    ],
+)
+def test_passphrases_are_as_many_lines_as_are_wanted(
+    options: dict[str, object], lines: str, said: str
+) -> None:
+    """One, or two where a new one stands behind the present one."""
+    done = subprocess.run(
+        [sys.executable, "-c", PASSPHRASES, repr(options)],
+        input=lines.encode(),
+        capture_output=True,
+        check=True,
+        cwd=ROOT,
+        timeout=30,
+    )
+
+    assert done.stdout.decode().strip().replace("file descriptor 0", "standard input") == said
 
 
 @pytest.mark.parametrize("data", [b"", b"\n", b"\r\n"])
