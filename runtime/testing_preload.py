@@ -30,6 +30,8 @@ MODES: tuple[Mode, ...] = ("nothing", "needs", "learning", "both", "oracle")
 LATENCY_S = 0.05
 # From asking the cache for a page to having it: the journey, and the time to let others join.
 LEAD_S = LATENCY_S + 0.01 + 0.002
+# What is declared is fetched, and nothing is learnt.
+NEEDS_ONLY = PreloadSettings(learn=False)
 
 
 @dataclass(slots=True)

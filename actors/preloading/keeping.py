@@ -8,7 +8,6 @@ store, which is all it is asked for.
 from __future__ import annotations
 
 import logging
-import math
 import random
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -25,6 +24,7 @@ from actors.known import Known
 from actors.messages import GetCandles, Priority
 from actors.preload_messages import LoadCandles
 from actors.preload_reports import NeedState
+from actors.preloading.reached import ALL, Reached
 from actors.series import Series
 from runtime.core.clock import Clock
 from runtime.core.errors import ActorError
@@ -126,8 +126,7 @@ class SeriesKeeper:
         self._parts = parts
         self._sizes = tuple(sizes)
         self._has = 0
-        # When so many candles, or all that exist, were at hand for the first time; both rising.
-        self._reached: list[tuple[float, float]] = []
+        self._reached = Reached()
         self._grown = trio.Event()
         # What is being fetched at this moment; 0 for nothing.
         self._step, self._step_size = trio.CancelScope(), 0
@@ -143,10 +142,7 @@ class SeriesKeeper:
         if self.wanted < before[-1]:
             # Memory is free to keep no more than this from now on.
             self._has = min(self._has, self.wanted)
-            self._reached = [
-                (size if math.isinf(size) else min(size, self.wanted), at_s)
-                for size, at_s in self._reached
-            ]
+            self._reached.keep(self.wanted)
         news = [size for size in sizes if size not in before and not self.is_ready_for(size)]
         if news:
             if self.state == "ready":
@@ -173,9 +169,8 @@ class SeriesKeeper:
           candles: How many.
           since_s: When they were declared, on `Clock.now_s`.
         """
-        began_s = max(since_s, self._made_s)
-        reached_s = (at_s for size, at_s in self._reached if size >= candles)
-        return next((max(0.0, at_s - began_s) for at_s in reached_s), None)
+        first_s = self._reached.first_s(candles)
+        return None if first_s is None else max(0.0, first_s - max(since_s, self._made_s))
 
     @property
     def covered(self) -> int:
@@ -259,9 +254,7 @@ class SeriesKeeper:
             return False
         self.refusal, self.problem = None, ""
         self._has, self.whole = len(answer), len(answer) >= size
-        reached = size if self.whole else math.inf
-        if not self._reached or reached > self._reached[-1][0]:
-            self._reached.append((reached, self._parts.clock.now_s()))
+        self._reached.note(size if self.whole else ALL, self._parts.clock.now_s())
         self._parts.changed(self.series)
         return self.whole
 

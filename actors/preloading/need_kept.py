@@ -19,7 +19,7 @@ _WAIT_S = 5.0
 class KeptNeeds:
     """Keeps the needs of one exchange from one process to the next.
 
-    What changes while they are being written shares the next writing: there is never more than one.
+    What changes while they are being written shares the next writing.
 
     Args:
       exchange: The exchange, for the log.

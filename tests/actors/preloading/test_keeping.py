@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -14,32 +12,15 @@ from actors.errors import UnknownMarket
 from actors.sandbox.faults import Fault
 from actors.sandbox.market import SandboxMarket
 from runtime.core.clock import TrioClock
-from runtime.preload_settings import PreloadSettings
-from runtime.testing_rehearsal import Rehearsal, generated, rehearse
-
-PRELOAD = PreloadSettings(learn=False)
-
-
-@pytest.fixture(scope="module")
-def markets() -> tuple[SandboxMarket, ...]:
-    """Return markets with ten days of history."""
-    return generated(history_days=10)
-
-
-@asynccontextmanager
-async def opened(
-    folder: Path, markets: tuple[SandboxMarket, ...], clock: TrioClock
-) -> AsyncIterator[Rehearsal]:
-    """Run a runtime that fetches what is declared, and learns nothing."""
-    async with rehearse(folder, markets, clock=clock, preload=PRELOAD) as rehearsal:
-        yield rehearsal
+from runtime.testing_preload import NEEDS_ONLY
+from runtime.testing_rehearsal import rehearse
 
 
 async def test_a_ready_need_stays_ready_when_another_strategy_wants_more(
     tmp_path: Path, clock: TrioClock, markets: tuple[SandboxMarket, ...]
 ) -> None:
     """Everything that it takes is at hand, whatever others wait for."""
-    async with opened(tmp_path, markets, clock) as rehearsal:
+    async with rehearse(tmp_path, markets, clock=clock, preload=NEEDS_ONLY) as rehearsal:
         market = rehearsal.market
         small = await market.need(history=200, market="KRW-BTC", timeframe="1m", strategy="a")
         before = await small.wait_ready()
@@ -76,7 +57,7 @@ async def test_who_needs_little_does_not_wait_for_who_needs_much_of_the_same(
 ) -> None:
     """Whoever came first: the newest candles are fetched before the older ones in any case."""
     sizes = {"wide": 8_000, "small": 200}
-    async with opened(tmp_path, markets, clock) as rehearsal:
+    async with rehearse(tmp_path, markets, clock=clock, preload=NEEDS_ONLY) as rehearsal:
         market = rehearsal.market
         await trio.sleep(2)
         began_s, needs = trio.current_time(), {}
@@ -104,7 +85,7 @@ async def test_who_waits_hears_at_once_that_he_needs_less_than_before(
     tmp_path: Path, clock: TrioClock, markets: tuple[SandboxMarket, ...]
 ) -> None:
     """Declared anew, the need is ready with what is there."""
-    async with opened(tmp_path, markets, clock) as rehearsal:
+    async with rehearse(tmp_path, markets, clock=clock, preload=NEEDS_ONLY) as rehearsal:
         market = rehearsal.market
         other = await market.need(history=400, market="KRW-BTC", timeframe="1m", strategy="o")
         await other.wait_ready()
@@ -133,7 +114,7 @@ async def test_more_that_cannot_be_fetched_takes_nothing_from_who_is_ready(
     tmp_path: Path, clock: TrioClock, markets: tuple[SandboxMarket, ...]
 ) -> None:
     """The one fails with the reason; the other has what it needs."""
-    async with opened(tmp_path, markets, clock) as rehearsal:
+    async with rehearse(tmp_path, markets, clock=clock, preload=NEEDS_ONLY) as rehearsal:
         market = rehearsal.market
         small = await market.need(history=200, market="KRW-BTC", timeframe="1m", strategy="a")
         await small.wait_ready()
@@ -150,7 +131,7 @@ async def test_a_failing_need_that_grows_is_tried_at_once_and_keeps_its_reason(
     tmp_path: Path, clock: TrioClock, markets: tuple[SandboxMarket, ...]
 ) -> None:
     """It never says that it is about to be fetched while nobody is going to."""
-    async with opened(tmp_path, markets, clock) as rehearsal:
+    async with rehearse(tmp_path, markets, clock=clock, preload=NEEDS_ONLY) as rehearsal:
         market = rehearsal.market
         need = await market.need(history=200, market="KRW-NOPE", timeframe="1m")
         with pytest.raises(UnknownMarket, match="no such market"):
@@ -174,7 +155,7 @@ async def test_a_need_comes_back_soon_after_the_exchange_does(
 ) -> None:
     """However long it was away; once its breaker lets somebody see, and a quarter minute more."""
     breaker_s, retry_s = 30.0, 15.0 * 1.2
-    async with opened(tmp_path, markets, clock) as rehearsal:
+    async with rehearse(tmp_path, markets, clock=clock, preload=NEEDS_ONLY) as rehearsal:
         rehearsal.exchange.faults.switch_on(Fault.STATUS_500)
         needs = [
             await rehearsal.market.need(["SMA(20)"], market=name, timeframe=timeframe)
@@ -199,7 +180,7 @@ async def test_a_need_of_a_market_that_does_not_exist_is_one_line_in_the_log(
 ) -> None:
     """However often it is tried: a strategy of the settings has nobody else to tell."""
     with caplog.at_level(logging.WARNING):
-        async with opened(tmp_path, markets, clock) as rehearsal:
+        async with rehearse(tmp_path, markets, clock=clock, preload=NEEDS_ONLY) as rehearsal:
             await rehearsal.market.need(["SMA(20)"], market="KRW-NOPE", timeframe="1m")
             await trio.sleep(3_600)
 

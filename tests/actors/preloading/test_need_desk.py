@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -16,33 +14,18 @@ from actors.sandbox.market import SandboxMarket
 from runtime.core.clock import TrioClock
 from runtime.core.errors import CallTimeout
 from runtime.preload_settings import PreloadSettings
-from runtime.testing_rehearsal import Rehearsal, generated, rehearse
+from runtime.testing_preload import NEEDS_ONLY
+from runtime.testing_rehearsal import rehearse
 
 # Upbit's candles: ten requests a second; a slot is held a little longer, and an answer takes this.
 LATENCY_S, REQUESTS, HELD_S = 0.05, 10, 1.005
-PRELOAD = PreloadSettings(learn=False)
-
-
-@pytest.fixture(scope="module")
-def markets() -> tuple[SandboxMarket, ...]:
-    """Return markets with ten days of history."""
-    return generated(history_days=10)
-
-
-@asynccontextmanager
-async def opened(
-    folder: Path, markets: tuple[SandboxMarket, ...], clock: TrioClock
-) -> AsyncIterator[Rehearsal]:
-    """Run a runtime that fetches what is declared, and learns nothing."""
-    async with rehearse(folder, markets, clock=clock, preload=PRELOAD) as rehearsal:
-        yield rehearsal
 
 
 async def test_what_an_indicator_takes_is_there_before_it_is_asked_for(
     tmp_path: Path, clock: TrioClock, markets: tuple[SandboxMarket, ...]
 ) -> None:
     """Afterwards even the newest candles but one are in memory: nothing is fetched for the bot."""
-    async with opened(tmp_path, markets, clock) as rehearsal:
+    async with rehearse(tmp_path, markets, clock=clock, preload=NEEDS_ONLY) as rehearsal:
         market = rehearsal.market
         need = await market.need(["ATR(20)", "RSI(14)"], market="KRW-BTC", timeframe="1m")
         assert need.report.state != "ready"
@@ -66,7 +49,7 @@ async def test_it_is_as_fast_as_the_limits_allow(
     """Pages times window and round trip, over the limit; beside what a start takes in any case."""
     timeframes = ("1m", "3m", "5m", "10m", "15m")
     names = [(m, t) for t in timeframes for m in ("KRW-BTC", "KRW-ETH", "KRW-DOGE")][:series]
-    async with opened(tmp_path, markets, clock) as rehearsal:
+    async with rehearse(tmp_path, markets, clock=clock, preload=NEEDS_ONLY) as rehearsal:
         # The first window is taken for spent.
         await trio.sleep(2)
         began_s = trio.current_time()
@@ -91,7 +74,7 @@ async def test_when_it_will_be_ready_is_told_and_comes_true(
     tmp_path: Path, clock: TrioClock, markets: tuple[SandboxMarket, ...]
 ) -> None:
     """From the limiter's schedule, to a tenth, with hundreds of pages ahead."""
-    async with opened(tmp_path, markets, clock) as rehearsal:
+    async with rehearse(tmp_path, markets, clock=clock, preload=NEEDS_ONLY) as rehearsal:
         market = rehearsal.market
         await trio.sleep(2)
         needs = [
@@ -112,7 +95,7 @@ async def test_a_young_listing_is_ready_with_what_exists_and_says_so(
     tmp_path: Path, clock: TrioClock, markets: tuple[SandboxMarket, ...]
 ) -> None:
     """Ten days are ten candles of a day."""
-    async with opened(tmp_path, markets, clock) as rehearsal:
+    async with rehearse(tmp_path, markets, clock=clock, preload=NEEDS_ONLY) as rehearsal:
         need = await rehearsal.market.need(["HIGH(60)"], market="KRW-BTC", timeframe="1d")
         report = await need.wait_ready()
 
@@ -124,7 +107,7 @@ async def test_how_far_it_is_grows_page_by_page(
     tmp_path: Path, clock: TrioClock, markets: tuple[SandboxMarket, ...]
 ) -> None:
     """And says what is lacking, and until when."""
-    async with opened(tmp_path, markets, clock) as rehearsal:
+    async with rehearse(tmp_path, markets, clock=clock, preload=NEEDS_ONLY) as rehearsal:
         need = await rehearsal.market.need(history=4_000, market="KRW-BTC", timeframe="1m")
         seen = []
         while (report := await need.state()).state != "ready":
@@ -142,7 +125,7 @@ async def test_a_need_stays_ready_while_it_is_used(
     tmp_path: Path, clock: TrioClock, markets: tuple[SandboxMarket, ...]
 ) -> None:
     """Without a stream, a page after each long candle; who asks for closed ones waits for none."""
-    async with opened(tmp_path, markets, clock) as rehearsal:
+    async with rehearse(tmp_path, markets, clock=clock, preload=NEEDS_ONLY) as rehearsal:
         market = rehearsal.market
         need = await market.need(["SMA(20)"], market="KRW-BTC", timeframe="15m")
         await need.wait_ready()
@@ -160,7 +143,7 @@ async def test_of_short_candles_no_more_is_ever_lacking_than_a_page_brings(
     tmp_path: Path, clock: TrioClock, markets: tuple[SandboxMarket, ...]
 ) -> None:
     """Without a stream the newest is fetched for who asks: a page each minute would be too dear."""
-    async with opened(tmp_path, markets, clock) as rehearsal:
+    async with rehearse(tmp_path, markets, clock=clock, preload=NEEDS_ONLY) as rehearsal:
         market = rehearsal.market
         need = await market.need(history=1_000, market="KRW-BTC", timeframe="1m")
         await need.wait_ready()
@@ -181,7 +164,7 @@ async def test_a_need_that_nobody_uses_costs_nothing_after_a_while(
     tmp_path: Path, clock: TrioClock, markets: tuple[SandboxMarket, ...]
 ) -> None:
     """It stays declared for a day, but the newest is fetched only for who asks."""
-    async with opened(tmp_path, markets, clock) as rehearsal:
+    async with rehearse(tmp_path, markets, clock=clock, preload=NEEDS_ONLY) as rehearsal:
         need = await rehearsal.market.need(["SMA(20)"], market="KRW-BTC", timeframe="15m")
         await need.wait_ready()
         await trio.sleep(6 * 3_600)
@@ -198,7 +181,7 @@ async def test_an_exchange_that_is_away_is_told_and_waited_for(
     tmp_path: Path, clock: TrioClock, markets: tuple[SandboxMarket, ...]
 ) -> None:
     """It is tried again by itself; who waits goes on waiting."""
-    async with opened(tmp_path, markets, clock) as rehearsal:
+    async with rehearse(tmp_path, markets, clock=clock, preload=NEEDS_ONLY) as rehearsal:
         rehearsal.exchange.faults.switch_on(Fault.STATUS_500)
         need = await rehearsal.market.need(["SMA(20)"], market="KRW-BTC", timeframe="1m")
         with pytest.raises(CallTimeout, match=r"within 60 s: 0 of 200 candles, because .*500"):
@@ -217,7 +200,7 @@ async def test_who_waits_for_a_market_that_does_not_exist_is_told_at_once(
     tmp_path: Path, clock: TrioClock, markets: tuple[SandboxMarket, ...]
 ) -> None:
     """The need stays, in case it is listed one day, and is hardly ever asked for."""
-    async with opened(tmp_path, markets, clock) as rehearsal:
+    async with rehearse(tmp_path, markets, clock=clock, preload=NEEDS_ONLY) as rehearsal:
         need = await rehearsal.market.need(["SMA(20)"], market="KRW-NOPE", timeframe="1m")
         for _ in range(2):
             with pytest.raises(UnknownMarket, match="no such market"):
@@ -235,7 +218,7 @@ async def test_declaring_anew_takes_the_place_of_what_was_declared(
     tmp_path: Path, clock: TrioClock, markets: tuple[SandboxMarket, ...]
 ) -> None:
     """Of one strategy and series there is one need; the widest of all strategies is fetched."""
-    async with opened(tmp_path, markets, clock) as rehearsal:
+    async with rehearse(tmp_path, markets, clock=clock, preload=NEEDS_ONLY) as rehearsal:
         market = rehearsal.market
         await market.need(["SMA(20)"], market="KRW-BTC", timeframe="1m", strategy="a")
         await market.need(history=500, market="KRW-BTC", timeframe="1m", strategy="b")
@@ -250,7 +233,7 @@ async def test_a_need_that_grows_does_not_wait_until_others_are_ready(
     tmp_path: Path, clock: TrioClock, markets: tuple[SandboxMarket, ...]
 ) -> None:
     """Though its streams do, because what they cost at first would slow the others down."""
-    async with opened(tmp_path, markets, clock) as rehearsal:
+    async with rehearse(tmp_path, markets, clock=clock, preload=NEEDS_ONLY) as rehearsal:
         market = rehearsal.market
         long = await market.need(history=10_000, market="KRW-BTC", timeframe="1m")
         small = await market.need(history=100, market="KRW-ETH", timeframe="1m")
@@ -270,7 +253,7 @@ async def test_what_is_released_is_let_go(
     tmp_path: Path, clock: TrioClock, markets: tuple[SandboxMarket, ...]
 ) -> None:
     """Who waits for it is told; nothing of it is fetched any more."""
-    async with opened(tmp_path, markets, clock) as rehearsal:
+    async with rehearse(tmp_path, markets, clock=clock, preload=NEEDS_ONLY) as rehearsal:
         market = rehearsal.market
         need = await market.need(history=5_000, market="KRW-BTC", timeframe="1m")
         waiting = AwaitNeed(market="KRW-BTC", timeframe="1m")
@@ -297,7 +280,7 @@ async def test_what_nobody_needs_any_more_gives_its_streams_and_its_memory_back(
     tmp_path: Path, clock: TrioClock, markets: tuple[SandboxMarket, ...]
 ) -> None:
     """While it is needed both are held, and the newest candle is always there."""
-    async with rehearse(tmp_path, markets, clock=clock, preload=PRELOAD, streams=True) as stage:
+    async with rehearse(tmp_path, markets, clock=clock, preload=NEEDS_ONLY, streams=True) as stage:
         market = stage.market
         (door,) = stage.application.wired.router.doors
         need = await market.need(history=2_000, market="KRW-BTC", timeframe="1m")
@@ -339,7 +322,7 @@ async def test_a_crash_forgets_no_need(
     tmp_path: Path, clock: TrioClock, markets: tuple[SandboxMarket, ...]
 ) -> None:
     """They are in the tree's hands, not in the actor's."""
-    async with opened(tmp_path, markets, clock) as rehearsal:
+    async with rehearse(tmp_path, markets, clock=clock, preload=NEEDS_ONLY) as rehearsal:
         market = rehearsal.market
         need = await market.need(history=700, market="KRW-BTC", timeframe="1m")
         await trio.sleep(0.5)
@@ -375,7 +358,7 @@ async def test_what_cannot_be_is_refused_with_what_was_wanted(
     """And nothing is declared."""
     asked = {"market": "KRW-BTC", "timeframe": "1m", "indicators": ["SMA(20)"], **wrong}
     what = asked.pop("indicators")
-    async with opened(tmp_path, markets, clock) as rehearsal:
+    async with rehearse(tmp_path, markets, clock=clock, preload=NEEDS_ONLY) as rehearsal:
         with pytest.raises(InvalidRequest, match=message):
             await rehearsal.market.need(what, **asked)  # type: ignore[arg-type]
         assert await rehearsal.market.needs() == ()
